@@ -1,0 +1,3 @@
+"""The agent proxy."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,164 @@
+"""Which header fields end here, which pass, and which are added, in each direction.
+
+Layer 0 (pure). Neighbours: `heads` below; `policy` chooses the rewrite, `relay` applies it.
+
+Strip first, add afterwards: what a caller wrote can never survive as something that we vouch
+for. Names are judged in any case and with `_` counted as `-`, since back ends exist that do.
+Order, case and duplicates of what passes are kept; framing fields are written where they stood.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from proxy.heads import CHUNKED, UNTIL_CLOSE, Header, RequestHead, ResponseHead
+
+__all__ = [
+    "FROM_AGENT",
+    "FROM_PEER",
+    "TO_AGENT",
+    "TO_PEER",
+    "Rewrite",
+    "canonical",
+    "field",
+    "request_head",
+    "response_head",
+]
+
+# What a field is to us, one bit each. PASS: nothing, it travels on.
+_PASS, _HOP, _IDENTITY, _ROUTE, _TRACE, _HOST, _LENGTH, _CODING, _PROXY_STATUS = (
+    0, 1, 2, 4, 8, 16, 32, 64, 128,
+)  # fmt: skip
+
+FROM_AGENT: Final = _HOP | _PROXY_STATUS | _IDENTITY | _ROUTE | _TRACE
+"""Agents vouch for nothing: everything that could be taken for a proxy's word is removed."""
+FROM_PEER: Final = _HOP | _PROXY_STATUS | _ROUTE
+"""A configured peer's identity fields stay; its return route is rewritten with one hop more."""
+TO_AGENT: Final = _HOP | _PROXY_STATUS | _ROUTE
+TO_PEER: Final = _HOP | _PROXY_STATUS
+
+_HOP_NAMES: Final = frozenset(
+    b"connection keep-alive te trailer upgrade http2-settings proxy-authenticate "
+    b"proxy-authorization proxy-connection proxy-authentication-info".split()
+)
+_TRACE_NAMES: Final = frozenset(b"forwarded via x-real-ip".split())
+# A Connection field may not take these away: framing and Host are written by us.
+_NOT_NOMINATED: Final = frozenset(
+    b"close keep-alive upgrade host content-length transfer-encoding".split()
+)
+
+
+@lru_cache(maxsize=1024)
+def canonical(name: bytes) -> bytes:
+    """Return `name` in lower case with `_` as `-`: how a careless back end would read it."""
+    return name.lower().replace(b"_", b"-")
+
+
+@lru_cache(maxsize=1024)
+def _nature(name: bytes) -> int:
+    lower = name.lower()
+    if lower == b"host":
+        return _HOST
+    if lower == b"content-length":
+        return _LENGTH
+    if lower == b"transfer-encoding":
+        return _CODING
+    name = canonical(name)
+    if name == b"proxy-status":
+        return _PROXY_STATUS
+    if name in _HOP_NAMES or name.startswith(b"proxy-"):
+        return _HOP
+    if name == b"agent-route":
+        return _ROUTE
+    if name.startswith(b"agent-proxy-"):
+        return _IDENTITY
+    if name in _TRACE_NAMES or name.startswith(b"x-forwarded-"):
+        return _TRACE
+    return _PASS
+
+
+class Rewrite(NamedTuple):
+    """How a request's head changes on its way out."""
+
+    strip: int
+    """One of FROM_AGENT, FROM_PEER, TO_AGENT, TO_PEER."""
+    host: bytes
+    """The new value of Host; empty: the caller's own stays."""
+    added: bytes
+    """Whole field lines, each with its CRLF, put after all others."""
+
+
+def field(headers: list[Header], name: bytes) -> list[bytes]:
+    """Return the values of all fields called `name` (lower case), in wire order."""
+    return [value for key, value in headers if key.lower() == name]
+
+
+def request_head(head: RequestHead, rewrite: Rewrite) -> bytes:
+    """Return the head to send to the next hop, always HTTP/1.1."""
+    strip, host, added = rewrite
+    headers = head.headers
+    nominated = head.options - _NOT_NOMINATED
+    if nominated:
+        headers = [item for item in headers if canonical(item[0]) not in nominated]
+    lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target)]
+    if not head.host:
+        lines.append(b"Host: %b\r\n" % host)
+    for name, value in headers:
+        nature = _nature(name)
+        if nature == _PASS or nature == _LENGTH:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif nature & strip:
+            continue
+        elif nature == _HOST:
+            if head.host:
+                lines.append(b"%b: %b\r\n" % (name, host or value))
+        elif nature == _CODING:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        else:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if head.upgrade is not None:
+        lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
+    lines.append(added)
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def response_head(
+    head: ResponseHead, *, client_minor: int, keep_alive: bool, to_agent: bool
+) -> bytes:
+    """Return the head to send to the caller: hop-by-hop fields out, framing afresh, nothing added.
+
+    `keep_alive`: whether this connection goes on. `Proxy-Status` of a proxy further down reaches
+    platform and peers (RFC 9209 section 2), never an agent.
+    """
+    status = head.status
+    strip = _HOP | _PROXY_STATUS if to_agent else _HOP
+    headers = head.headers
+    nominated = head.options - _NOT_NOMINATED
+    if nominated:
+        headers = [item for item in headers if canonical(item[0]) not in nominated]
+    lines = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason)]
+    for name, value in headers:
+        nature = _nature(name)
+        if nature == _PASS:
+            lines.append(b"%b: %b\r\n" % (name, value))
+        elif nature & strip or nature == _CODING:
+            continue
+        elif nature == _LENGTH and (status < 200 or status == 204):
+            continue  # RFC 9110 8.6: never in these
+        else:
+            lines.append(b"%b: %b\r\n" % (name, value))
+    if head.framing == CHUNKED and client_minor:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    if status == 101 or (status == 426 and head.upgrade):
+        # The two responses in which Upgrade means something (RFC 9110 15.2.2, 15.5.22).
+        options = b"Upgrade" if keep_alive or status == 101 else b"close, Upgrade"
+        lines.append(b"Connection: %b\r\nUpgrade: %b\r\n" % (options, head.upgrade or b""))
+    elif status >= 200:
+        if not keep_alive or head.framing == UNTIL_CLOSE:
+            lines.append(b"Connection: close\r\n")
+        elif not client_minor:
+            lines.append(b"Connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)

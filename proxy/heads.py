@@ -1,0 +1,297 @@
+"""Heads of HTTP/1.x messages: bytes that end at the empty line into values (RFC 9112).
+
+Layer 0 (pure). Neighbours: `errors` below; `http1` and `headers` above.
+
+Strict where two readers could differ, and nothing is ever repaired:
+
+* a bare LF or CR, NUL, obs-fold, white space before a colon or an empty field name is refused
+  (RFC 9112 2.2, 5.1, 5.2)
+* `Content-Length` and `Transfer-Encoding` never together, never twice; the only coding is
+  `chunked` (6.1, 6.3). Their `_` spellings, which some back ends read alike, are refused too
+* exactly one `Host` in an HTTP/1.1 request (3.2); targets are origin-form or `*` for OPTIONS:
+  only open-proxy probes send the others
+* an `Upgrade` with a body is refused (what follows could be read as either), so is `h2c`
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple, TypeAlias
+
+from proxy.errors import (
+    BadAnswer,
+    BadMessage,
+    ExpectationFailed,
+    HeadTooLarge,
+    MethodRefused,
+    RelayError,
+    VersionRefused,
+)
+
+__all__ = [
+    "CHUNKED",
+    "NO_BODY",
+    "UNTIL_CLOSE",
+    "Framing",
+    "HeadLimits",
+    "Header",
+    "RequestHead",
+    "ResponseHead",
+    "connection_tokens",
+    "parse_request",
+    "parse_response",
+    "split_fields",
+]
+
+Header: TypeAlias = tuple[bytes, bytes]
+Framing: TypeAlias = int
+"""A length in bytes, or one of the three constants below."""
+
+NO_BODY: Final = -1
+CHUNKED: Final = -2
+UNTIL_CLOSE: Final = -3
+
+_LENGTH_DIGITS: Final = 18
+
+
+class HeadLimits(NamedTuple):
+    """Bounds of one head: bytes of the whole head, number of fields, bytes of the first line."""
+
+    head_bytes: int = 32768
+    fields: int = 100
+    line_bytes: int = 8192
+
+
+class RequestHead(NamedTuple):
+    """A request without its body. `headers` are (name, value) in wire order and case."""
+
+    method: bytes
+    target: bytes
+    minor: int
+    headers: list[Header]
+    framing: Framing
+    keep_alive: bool
+    options: frozenset[bytes]
+    upgrade: bytes | None
+    expects_continue: bool
+    host: bytes
+
+
+class ResponseHead(NamedTuple):
+    """A response without its body; status 100-199 but 101 is interim and has no END."""
+
+    status: int
+    reason: bytes
+    minor: int
+    headers: list[Header]
+    framing: Framing
+    keep_alive: bool
+    options: frozenset[bytes]
+    upgrade: bytes | None
+
+
+_FIELDS: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)\r\n")
+_REQUEST_LINE: Final = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])"
+)
+_STATUS_LINE: Final = re.compile(
+    rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?"
+)
+_HOST: Final = re.compile(
+    rb"(?:[A-Za-z0-9\-._~!$&'()*+,;=%]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9.\-_~%]+)?\])(?::[0-9]*)?"
+)
+# What a field means to framing. 0: nothing, passes.
+_OTHER, _LENGTH, _CODING, _CONNECTION, _UPGRADE, _HOST_FIELD, _EXPECT, _AMBIGUOUS = range(8)
+_MEANING: Final = {
+    b"content-length": _LENGTH,
+    b"transfer-encoding": _CODING,
+    b"connection": _CONNECTION,
+    b"upgrade": _UPGRADE,
+    b"host": _HOST_FIELD,
+    b"expect": _EXPECT,
+    b"content_length": _AMBIGUOUS,
+    b"transfer_encoding": _AMBIGUOUS,
+}
+
+
+@lru_cache(maxsize=1024)
+def _meaning(name: bytes) -> int:
+    return _MEANING.get(name.lower(), _OTHER)
+
+
+@lru_cache(maxsize=256)
+def connection_tokens(value: bytes) -> frozenset[bytes]:
+    """Return the lower-case options of a Connection field value (RFC 9110 7.6.1)."""
+    return frozenset(token.strip(b" \t").lower() for token in value.split(b",")) - {b""}
+
+
+class _Framed(NamedTuple):
+    """What the fields of a head say about framing."""
+
+    length: int
+    chunked: bool
+    options: frozenset[bytes]
+    upgrade: bytes | None
+    host: bytes | None
+    expect: bytes | None
+
+
+def split_fields(block: bytes, limit: int, error: type[RelayError]) -> list[Header]:
+    """Return the fields of `block`, which is zero or more lines, each ended by CRLF."""
+    found = _FIELDS.findall(block)
+    # Matches never overlap, so equal sums mean that no byte stands between them.
+    if sum([len(name) + len(value) for name, value in found]) + 3 * len(found) != len(block):
+        raise error(_why_malformed(block))
+    if len(found) > limit:
+        detail = f"{len(found)} header fields, at most {limit} are taken"
+        raise (HeadTooLarge(detail) if error is BadMessage else error(detail))
+    return [(name, value.strip(b" \t")) for name, value in found]
+
+
+def _why_malformed(block: bytes) -> str:
+    """Say which line is wrong and how, without quoting its value."""
+    for number, line in enumerate(block.split(b"\r\n"), start=1):
+        if _FIELDS.fullmatch(line + b"\r\n") or not line:
+            continue
+        name, colon, _ = line.partition(b":")
+        if line[:1] in b" \t":
+            why = "a folded line (RFC 9112 5.2)"
+        elif not colon:
+            why = "no colon"
+        elif not name:
+            why = "an empty name"
+        elif name[-1:] in b" \t":
+            why = "white space before the colon"
+        elif _FIELDS.match(name + b":\r\n"):
+            why = "a control character in its value"
+        else:
+            why = "a name that is not a token"
+        return f"header field {number} has {why}"
+    return "the header fields do not end where the head does"
+
+
+def _read_framing(headers: list[Header], error: type[RelayError]) -> _Framed:
+    """Collect what framing needs in one pass over `headers`."""
+    length = -1
+    chunked = False
+    options: frozenset[bytes] = frozenset()
+    upgrade: bytes | None = None
+    host: bytes | None = None
+    expect: bytes | None = None
+    for name, value in headers:
+        meaning = _meaning(name)
+        if meaning == _OTHER:
+            continue
+        if meaning == _LENGTH:
+            if length >= 0:
+                raise error("Content-Length is given twice")
+            if not value.isdigit() or len(value) > _LENGTH_DIGITS:
+                raise error("Content-Length is not a number of at most 18 digits")
+            length = int(value)
+        elif meaning == _CODING:
+            if chunked or value.lower() != b"chunked":
+                raise error("Transfer-Encoding is not exactly one chunked")
+            chunked = True
+        elif meaning == _CONNECTION:
+            options |= connection_tokens(value)
+        elif meaning == _UPGRADE:
+            upgrade = value if upgrade is None else upgrade + b", " + value
+        elif meaning == _HOST_FIELD:
+            if host is not None:
+                raise error("Host is given twice")
+            host = value
+        elif meaning == _EXPECT:
+            expect = value if expect is None else expect + b", " + value
+        else:
+            raise error("an underscore spelling of a framing field (Content_Length)")
+    if chunked and length >= 0:
+        raise error("Content-Length and Transfer-Encoding together (RFC 9112 6.1)")
+    return _Framed(length, chunked, options, upgrade, host, expect)
+
+
+def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
+    """Return the request head; `head` ends with the CRLF of its last line.
+
+    Raises: BadMessage and its children.
+    """
+    line_end = head.find(b"\r\n")
+    line = _REQUEST_LINE.fullmatch(head, 0, line_end)
+    if line is None:
+        raise BadMessage("the request line is not 'METHOD target HTTP/1.1'")
+    method, target, major, minor_digit = line.groups()
+    if major != b"1" or minor_digit not in b"01":
+        raise VersionRefused("only HTTP/1.0 and HTTP/1.1 are spoken here")
+    minor = minor_digit[0] - 48
+    if method in (b"CONNECT", b"TRACE"):
+        raise MethodRefused(f"{method.decode()} is not relayed")
+    if target[0] != 47 and not (target == b"*" and method == b"OPTIONS"):
+        raise BadMessage("the target does not begin with '/': absolute and authority forms")
+    headers = split_fields(head[line_end + 2 :], limits.fields, BadMessage)
+    framed = _read_framing(headers, BadMessage)
+    if framed.host is None:
+        if minor:
+            raise BadMessage("no Host (RFC 9112 3.2)")
+    elif not _HOST.fullmatch(framed.host):
+        raise BadMessage("Host is not a host and port (RFC 9110 7.2)")
+    if framed.chunked and not minor:
+        raise BadMessage("Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
+    framing = CHUNKED if framed.chunked else framed.length if framed.length >= 0 else NO_BODY
+    upgrade = framed.upgrade if minor and b"upgrade" in framed.options else None
+    if upgrade is not None:
+        if framing not in (NO_BODY, 0):
+            raise BadMessage("an Upgrade with a body")
+        if b"h2c" in upgrade.lower():
+            raise BadMessage("an Upgrade to h2c")
+    expects = bool(minor) and framed.expect is not None
+    if expects and framed.expect is not None and framed.expect.lower() != b"100-continue":
+        raise ExpectationFailed("the only expectation that is known is 100-continue")
+    options = framed.options
+    keep_alive = b"close" not in options if minor else b"keep-alive" in options
+    return RequestHead(
+        method,
+        target,
+        minor,
+        headers,
+        framing,
+        keep_alive,
+        options,
+        upgrade,
+        expects,
+        framed.host or b"",
+    )
+
+
+def parse_response(
+    head: bytes, limits: HeadLimits, method: bytes, *, upgrading: bool
+) -> ResponseHead:
+    """Return the head of the response to a request with `method`.
+
+    Raises: BadAnswer.
+    """
+    line_end = head.find(b"\r\n")
+    line = _STATUS_LINE.fullmatch(head, 0, line_end)
+    if line is None:
+        raise BadAnswer("the status line is not 'HTTP/1.1 200 reason'")
+    minor = line[1][0] - 48
+    status = int(line[2])
+    headers = split_fields(head[line_end + 2 :], limits.fields, BadAnswer)
+    framed = _read_framing(headers, BadAnswer)
+    if framed.chunked and not minor:
+        raise BadAnswer("Transfer-Encoding in an HTTP/1.0 response (RFC 9112 6.1)")
+    if status == 101 and not upgrading:
+        raise BadAnswer("101 to a request that asked for no upgrade")
+    if status < 200 or status in (204, 304) or method == b"HEAD":
+        framing = NO_BODY
+    elif framed.chunked:
+        framing = CHUNKED
+    else:
+        framing = framed.length if framed.length >= 0 else UNTIL_CLOSE
+    options = framed.options
+    keep_alive = b"close" not in options if minor else b"keep-alive" in options
+    if framing == UNTIL_CLOSE:
+        keep_alive = False
+    reason = line[3] or b""
+    return ResponseHead(
+        status, reason, minor, headers, framing, keep_alive, options, framed.upgrade
+    )

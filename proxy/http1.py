@@ -1,0 +1,313 @@
+"""HTTP/1.x framing: bytes into heads, body pieces and END, and back (RFC 9112).
+
+Layer 0 (pure). Neighbours: `heads` below; `headers` and `relay` above.
+
+The only reader of relayed messages. It is fed whatever arrived and asked for the next event;
+where the bytes were split never changes the events. Chunk extensions and trailers are read,
+bounded, and dropped (RFC 9112 7.1.1, 7.1.2). Body pieces are as large as what one feed brought;
+nothing is copied twice.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from proxy.errors import BadAnswer, BadMessage, HeadTooLarge, RelayError, TargetTooLong
+from proxy.heads import (
+    CHUNKED,
+    NO_BODY,
+    Framing,
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+    parse_request,
+    parse_response,
+    split_fields,
+)
+
+__all__ = [
+    "END",
+    "LAST_CHUNK",
+    "NEED_DATA",
+    "RequestReader",
+    "ResponseReader",
+    "chunk",
+]
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+INTERIM_LIMIT: Final = 8  # 1xx heads before a final one; a flood of them is an attack
+_CHUNK_LINE_LIMIT: Final = 1024
+_LENGTH_DIGITS: Final = 18
+
+
+class _Mark:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+END: Final = _Mark("END")
+NEED_DATA: Final = _Mark("NEED_DATA")
+
+
+_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+_STRAY_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+
+
+def chunk(piece: bytes) -> bytes:
+    """Frame `piece` (not empty) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
+
+
+_HEAD, _COUNTED, _CHUNK_HEAD, _CHUNK_END, _TRAILER, _OPEN, _ENDED = range(7)
+
+
+class _Reader:
+    """Bytes not yet turned into events, and how the current body ends."""
+
+    __slots__ = (
+        "_buffer",
+        "_framing",
+        "_limits",
+        "_position",
+        "_remaining",
+        "_scanned",
+        "_state",
+    )
+
+    _error: type[RelayError]
+
+    def __init__(self, limits: HeadLimits) -> None:
+        self._limits = limits
+        self._buffer = b""
+        self._position = 0
+        self._framing: Framing = NO_BODY
+        self._remaining = 0
+        self._scanned = 0  # bytes after _position in which no end of a head was found
+        self._state = _HEAD
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were fed and not yet handed out."""
+        return len(self._buffer) - self._position
+
+    def feed(self, data: bytes) -> None:
+        """Take what arrived; `next_event` gives it back as events."""
+        if self._position == len(self._buffer):
+            self._buffer = data
+        else:
+            self._buffer = self._buffer[self._position :] + data
+        self._position = 0
+
+    def take_rest(self) -> bytes:
+        """Hand out all buffered bytes as they are: after a 101 they are not HTTP."""
+        rest = self._buffer[self._position :]
+        self._buffer = b""
+        self._position = 0
+        return rest
+
+    def _take_head(self, skip: int = 0) -> bytes | None:
+        """Return the head up to and with its last CRLF, without the empty line; None: not whole.
+
+        `skip` bytes before it are passed over once it is whole.
+        """
+        buffer, start = self._buffer, self._position + skip
+        scan_from = max(start, start + self._scanned - 3)
+        end = buffer.find(b"\r\n\r\n", scan_from)
+        size = (end if end >= 0 else len(buffer)) - start
+        line_end = buffer.find(b"\r\n", start)
+        if (line_end if line_end >= 0 else len(buffer)) - start > self._limits.line_bytes:
+            self._refuse_line()
+        if size > self._limits.head_bytes:
+            detail = f"the head is larger than {self._limits.head_bytes} bytes"
+            raise (HeadTooLarge(detail) if self._error is BadMessage else self._error(detail))
+        if end < 0:
+            # Refuse at once what can never become a head instead of waiting for the deadline.
+            if _STRAY_LINE_END.search(buffer, scan_from):
+                raise self._error("a line that does not end with CRLF, or a NUL (RFC 9112 2.2)")
+            self._scanned = size
+            return None
+        self._scanned = 0
+        self._position = end + 4
+        return buffer[start : end + 2]
+
+    def _refuse_line(self) -> None:
+        raise self._error(f"the first line is longer than {self._limits.line_bytes} bytes")
+
+    def _begin_body(self, framing: Framing) -> None:
+        self._framing = framing
+        if framing == NO_BODY or framing == 0:
+            self._state = _ENDED
+        elif framing > 0:
+            self._remaining = framing
+            self._state = _COUNTED
+        elif framing == CHUNKED:
+            self._state = _CHUNK_HEAD
+        else:
+            self._state = _OPEN
+
+    def _next_body_event(self) -> bytes | _Mark:
+        """Return a piece of body, END (once) or NEED_DATA."""
+        if self._state == _ENDED:
+            self._state = _HEAD
+            return END
+        if self._state == _CHUNK_HEAD and not self._read_chunk_head():
+            return NEED_DATA
+        if self._state == _TRAILER:
+            return self._read_trailer()
+        if self._position == len(self._buffer):
+            return NEED_DATA
+        if self._state == _OPEN:
+            return self.take_rest()
+        if self._state == _CHUNK_END:
+            return self._read_chunk_end()
+        return self._read_counted()
+
+    def _read_counted(self) -> bytes:
+        start = self._position
+        available = len(self._buffer) - start
+        if available <= self._remaining:
+            piece = self._buffer[start:] if start else self._buffer
+            self._buffer = b""
+            self._position = 0
+        else:
+            self._position = start + self._remaining
+            piece = self._buffer[start : self._position]
+        self._remaining -= len(piece)
+        if not self._remaining:
+            self._state = _CHUNK_END if self._framing == CHUNKED else _ENDED
+        return piece
+
+    def _read_chunk_head(self) -> bool:
+        line = self._take_line("a chunk's size line")
+        if line is None:
+            return False
+        match = _CHUNK_LINE.fullmatch(line)
+        if match is None:
+            raise self._error("a chunk's size is not a hexadecimal number of at most 15 digits")
+        self._remaining = int(match[1], 16)
+        if self._remaining:
+            self._state = _COUNTED
+        else:
+            self._state = _TRAILER
+            self._remaining = self._limits.head_bytes
+        return True
+
+    def _read_chunk_end(self) -> bytes | _Mark:
+        if self.buffered < 2 and self._buffer[self._position :] == b"\r":
+            return NEED_DATA
+        if self._buffer[self._position : self._position + 2] != b"\r\n":
+            raise self._error("a chunk is longer than its size says")
+        self._position += 2
+        self._state = _CHUNK_HEAD
+        return self._next_body_event()
+
+    def _read_trailer(self) -> _Mark:
+        """Read and drop trailer fields; they are hop-by-hop to us (RFC 9112 7.1.2)."""
+        while True:
+            line = self._take_line("a trailer field")
+            if line is None:
+                return NEED_DATA
+            self._remaining -= len(line) + 2
+            if self._remaining < 0:
+                raise self._error("the trailer is larger than a head may be")
+            if not line:
+                self._state = _HEAD
+                return END
+            split_fields(line + b"\r\n", 1, self._error)
+
+    def _take_line(self, what: str) -> bytes | None:
+        end = self._buffer.find(b"\r\n", self._position)
+        reach = end if end >= 0 else len(self._buffer)
+        if reach - self._position > _CHUNK_LINE_LIMIT:
+            raise self._error(f"{what} is longer than {_CHUNK_LINE_LIMIT} bytes")
+        if end < 0:
+            if _STRAY_LINE_END.search(self._buffer, self._position):
+                raise self._error(f"{what} does not end with CRLF (RFC 9112 7.1)")
+            return None
+        line = self._buffer[self._position : end]
+        self._position = end + 2
+        return line
+
+
+class RequestReader(_Reader):
+    """Requests of one connection, one after the other, pipelined ones included."""
+
+    __slots__ = ()
+
+    _error = BadMessage
+
+    def next_event(self) -> RequestHead | bytes | _Mark:
+        """Return a head, a piece of body, END or NEED_DATA.
+
+        Raises: BadMessage and its children. The connection is of no use afterwards.
+        """
+        if self._state != _HEAD:
+            return self._next_body_event()
+        # RFC 9112 2.2: an empty line before the request line is ignored; one, not a stream.
+        head = self._take_head(2 if self._buffer.startswith(b"\r\n", self._position) else 0)
+        if head is None:
+            return NEED_DATA
+        parsed = parse_request(head, self._limits)
+        self._begin_body(parsed.framing)
+        return parsed
+
+    def _refuse_line(self) -> None:
+        raise TargetTooLong(f"the request line is longer than {self._limits.line_bytes} bytes")
+
+
+class ResponseReader(_Reader):
+    """Responses of one connection, in the order of their requests."""
+
+    __slots__ = ("_interim", "_method", "_upgrading")
+
+    _error = BadAnswer
+
+    def __init__(self, limits: HeadLimits) -> None:
+        super().__init__(limits)
+        self._method = b""
+        self._upgrading = False
+        self._interim = 0
+
+    def expect(self, method: bytes, *, upgrade: bool = False) -> None:
+        """Say which request the next response answers; a HEAD's has no body."""
+        self._method = method
+        self._upgrading = upgrade
+        self._interim = 0
+
+    def next_event(self) -> ResponseHead | bytes | _Mark:
+        """Return a head, a piece of body, END or NEED_DATA.
+
+        Raises: BadAnswer. The connection is of no use afterwards.
+        """
+        if self._state != _HEAD:
+            return self._next_body_event()
+        head = self._take_head()
+        if head is None:
+            return NEED_DATA
+        parsed = parse_response(head, self._limits, self._method, upgrading=self._upgrading)
+        if parsed.status < 200 and parsed.status != 101:
+            self._interim += 1
+            if self._interim > INTERIM_LIMIT:
+                raise BadAnswer(f"more than {INTERIM_LIMIT} interim responses")
+        else:
+            self._begin_body(parsed.framing)
+        return parsed
+
+    def eof(self) -> _Mark:
+        """The peer closed cleanly: END of a body that lasts until then.
+
+        Raises: BadAnswer where the message is not whole.
+        """
+        if self._state != _OPEN:
+            raise BadAnswer(
+                "the connection was closed before the response was complete",
+                token="http_response_incomplete"
+                if self._state != _HEAD
+                else "connection_terminated",
+            )
+        self._state = _HEAD
+        return END

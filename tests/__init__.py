@@ -1,0 +1,1 @@
+"""Tests, stand-ins and the demonstration."""

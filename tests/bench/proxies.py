@@ -256,7 +256,7 @@ def _haproxy(
 ) -> list[Program]:
     folder = bench.scratch(HAPROXY)
     configuration = folder / "haproxy.cfg"
-    route = r'\"BENCH0000001\", agent;host=\"%[src]\";port=2003'
+    route = r"\"BENCH0000001\", agent;host=\"%[src]\";port=2003"
     forwarded = r"for=%[src];host=\"%[var(txn.host)]\";proto=https"
     configuration.write_text(f"""
 global

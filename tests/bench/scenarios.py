@@ -13,7 +13,6 @@ from . import load
 from .programs import BenchError
 from .proxies import (
     AGENT_PROXY,
-    HOST,
     Bench,
     Running,
     proxy,

@@ -263,7 +263,7 @@ def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
     if expects and framed.expect is not None and framed.expect.lower() != b"100-continue":
         raise ExpectationFailed("the only expectation that is known is 100-continue")
     options = framed.options
-    keep_alive = b"close" not in options if minor else b"keep-alive" in options
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     return RequestHead(
         method,
         target,
@@ -295,8 +295,11 @@ def parse_response(
     framed = _read_framing(headers, BadAnswer)
     if framed.chunked and not minor:
         raise BadAnswer("Transfer-Encoding in an HTTP/1.0 response (RFC 9112 6.1)")
-    if status == 101 and not upgrading:
-        raise BadAnswer("101 to a request that asked for no upgrade")
+    if status == 101:
+        if not upgrading:
+            raise BadAnswer("101 to a request that asked for no upgrade")
+        if framed.upgrade is None:
+            raise BadAnswer("101 without Upgrade (RFC 9110 15.2.2)")
     if status < 200 or status in (204, 304) or method == b"HEAD":
         framing = NO_BODY
     elif framed.chunked:
@@ -304,7 +307,7 @@ def parse_response(
     else:
         framing = framed.length if framed.length >= 0 else UNTIL_CLOSE
     options = framed.options
-    keep_alive = b"close" not in options if minor else b"keep-alive" in options
+    keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
     if framing == UNTIL_CLOSE:
         keep_alive = False
     reason = line[3] or b""

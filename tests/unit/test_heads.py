@@ -90,6 +90,7 @@ def test_request_is_kept_in_wire_order_and_case() -> None:
         (b"1.0", b"", False),
         (b"1.0", b"Keep-Alive", True),
         (b"1.0", b"close", False),
+        (b"1.0", b"close, keep-alive", False),
         (b"1.1", b"close, keep-alive", False),
     ],
 )
@@ -441,6 +442,8 @@ def test_switching_protocols_only_where_asked_and_to_something() -> None:
     assert response(line, *fields, upgrading=True).upgrade == b"websocket"
     with pytest.raises(BadAnswer, match="asked for no upgrade"):
         response(line, *fields)
+    with pytest.raises(BadAnswer, match="without Upgrade"):
+        response(line, b"Connection: Upgrade", upgrading=True)
 
 
 def test_two_hosts_in_a_response_are_not_ours_to_judge() -> None:

@@ -80,7 +80,10 @@ def warm_up(port: int) -> None:
 
 def _all(client: Callable[[_Job], _R], jobs: Sequence[_Job]) -> list[_R]:
     with _fork.Pool(len(jobs)) as pool:
-        return pool.map_async(client, jobs, chunksize=1).get(timeout=120)
+        try:
+            return pool.map_async(client, jobs, chunksize=1).get(timeout=120)
+        except (OSError, multiprocessing.TimeoutError) as error:
+            raise BenchError(f"a client failed: {type(error).__name__}: {error}") from error
 
 
 def _context() -> ssl.SSLContext:

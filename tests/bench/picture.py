@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from .report import Row
 
 _WIDTH, _COLUMNS = 860, 2
-_PANEL_WIDTH, _PANEL_HEIGHT, _GAP = 410, 150, 20
-_NAME_WIDTH, _BAR_WIDTH, _BAR_HEIGHT = 86, 230, 22
+_PANEL_WIDTH, _PANEL_HEIGHT, _GAP = 400, 134, 20
+_NAME_WIDTH, _BAR_WIDTH, _BAR_HEIGHT, _BAR_STEP = 86, 226, 22, 30
 _OURS, _THEIRS, _LIMIT, _TEXT, _QUIET = "#0b6e99", "#b8c4cc", "#c0392b", "#1f2933", "#52606d"
+_HALO = 'paint-order="stroke" stroke="#ffffff" stroke-width="4"'  # keeps the text off the line
 
 
 def draw(rows: Sequence[Row]) -> str:
@@ -42,12 +43,17 @@ def draw(rows: Sequence[Row]) -> str:
 def _panel(row: Row) -> str:
     metric, limit = row.metric, row.limit or 0
     longest = max([limit, *row.medians.values()]) or 1
-    result = {True: "pass", False: "FAIL", None: ""}[row.reached]
-    title = f"{metric.title} – target {metric.target}: {result}"
+    result = {True: "pass", False: "FAIL", None: "not judged"}[row.reached]
+    top, bottom = 42, 42 + len(row.medians) * _BAR_STEP
+    x = _NAME_WIDTH + limit / longest * _BAR_WIDTH
     parts = [
-        f'\n<text y="14" font-weight="600" font-size="12" fill="{_TEXT}">{escape(title)}</text>'
+        f'\n<text y="14" font-weight="600" fill="{_TEXT}">{escape(metric.title)}</text>',
+        f'<text y="31" font-size="12" fill="{_LIMIT if row.reached is False else _QUIET}">'
+        f"target {escape(metric.target)}: {result}</text>",
+        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{bottom}" stroke="{_LIMIT}" '
+        f'stroke-width="1.5" stroke-dasharray="4 3"/>',
     ]
-    y = 28
+    y = top
     for name in NAMES:
         if name not in row.medians:
             continue
@@ -60,12 +66,8 @@ def _panel(row: Row) -> str:
             f"{name}</text>",
             f'<rect x="{_NAME_WIDTH}" y="{y}" width="{width:.1f}" height="{_BAR_HEIGHT}" '
             f'rx="3" fill="{colour}"/>',
-            f'<text x="{_NAME_WIDTH + width + 6:.1f}" y="{y + 16}" fill="{_TEXT}">{text}</text>',
+            f'<text x="{_NAME_WIDTH + width + 6:.1f}" y="{y + 16}" fill="{_TEXT}" {_HALO}>'
+            f"{text}</text>",
         ]
-        y += _BAR_HEIGHT + 8
-    x = _NAME_WIDTH + limit / longest * _BAR_WIDTH
-    parts.append(
-        f'<line x1="{x:.1f}" x2="{x:.1f}" y1="22" y2="{y}" stroke="{_LIMIT}" '
-        f'stroke-width="1.5" stroke-dasharray="4 3"/>\n'
-    )
-    return "\n".join(parts)
+        y += _BAR_STEP
+    return "\n".join(parts) + "\n"

@@ -91,8 +91,8 @@ class FirstAgent:
                 elif not self._shake_hands():
                     wait_s = self._retry_s
             except (OSError, ValueError) as fault:
-                self._say(f"{self.name}: no answer: {fault}; again in {wait_s:g} s")
                 wait_s = min(wait_s, self._retry_s)
+                self._say(f"{self.name}: no answer: {fault}; again in {wait_s:g} s")
             self._ending.wait(wait_s)
 
     def _shake_hands(self) -> bool:

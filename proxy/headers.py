@@ -83,8 +83,8 @@ class Rewrite(NamedTuple):
 
     strip: int
     """One of FROM_AGENT, FROM_PEER, TO_AGENT, TO_PEER."""
-    host: bytes
-    """The new value of Host; empty: the caller's own stays."""
+    keep_host: bool
+    """Whether the caller's own Host stays; otherwise it becomes the next hop's authority."""
     added: bytes
     """Whole field lines, each with its CRLF, put after all others."""
 
@@ -94,16 +94,19 @@ def field(headers: list[Header], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]
 
 
-def request_head(head: RequestHead, rewrite: Rewrite) -> bytes:
-    """Return the head to send to the next hop, always HTTP/1.1."""
-    strip, host, added = rewrite
+def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes:
+    """Return the head to send to the next hop, whose host and port is `authority`.
+
+    Always HTTP/1.1, whatever the caller speaks.
+    """
+    strip, keep_host, added = rewrite
     headers = head.headers
     nominated = head.options - _NOT_NOMINATED
     if nominated:
         headers = [item for item in headers if canonical(item[0]) not in nominated]
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target)]
     if not head.host:
-        lines.append(b"Host: %b\r\n" % host)
+        lines.append(b"Host: %b\r\n" % authority)
     for name, value in headers:
         nature = _nature(name)
         if nature == _PASS or nature == _LENGTH:
@@ -112,7 +115,7 @@ def request_head(head: RequestHead, rewrite: Rewrite) -> bytes:
             continue
         elif nature == _HOST:
             if head.host:
-                lines.append(b"%b: %b\r\n" % (name, host or value))
+                lines.append(b"%b: %b\r\n" % (name, value if keep_host else authority))
         elif nature == _CODING:
             lines.append(b"Transfer-Encoding: chunked\r\n")
         else:

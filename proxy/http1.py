@@ -30,6 +30,7 @@ __all__ = [
     "END",
     "LAST_CHUNK",
     "NEED_DATA",
+    "Mark",
     "RequestReader",
     "ResponseReader",
     "chunk",
@@ -38,10 +39,9 @@ __all__ = [
 LAST_CHUNK: Final = b"0\r\n\r\n"
 INTERIM_LIMIT: Final = 8  # 1xx heads before a final one; a flood of them is an attack
 _CHUNK_LINE_LIMIT: Final = 1024
-_LENGTH_DIGITS: Final = 18
 
 
-class _Mark:
+class Mark:
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -49,12 +49,13 @@ class _Mark:
         return self._name
 
 
-END: Final = _Mark("END")
-NEED_DATA: Final = _Mark("NEED_DATA")
+END: Final = Mark("END")
+NEED_DATA: Final = Mark("NEED_DATA")
 
 
 _CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _STRAY_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
+_STRAY: Final = "a line that does not end with CRLF, or a NUL (RFC 9112 2.2)"
 
 
 def chunk(piece: bytes) -> bytes:
@@ -117,22 +118,40 @@ class _Reader:
         buffer, start = self._buffer, self._position + skip
         scan_from = max(start, start + self._scanned - 3)
         end = buffer.find(b"\r\n\r\n", scan_from)
-        size = (end if end >= 0 else len(buffer)) - start
         line_end = buffer.find(b"\r\n", start)
-        if (line_end if line_end >= 0 else len(buffer)) - start > self._limits.line_bytes:
-            self._refuse_line()
-        if size > self._limits.head_bytes:
-            detail = f"the head is larger than {self._limits.head_bytes} bytes"
-            raise (HeadTooLarge(detail) if self._error is BadMessage else self._error(detail))
         if end < 0:
+            # Of a line end that is only half here nothing is counted, or the split would matter.
+            reach = len(buffer)
+            self._check_size(start, line_end if line_end >= 0 else reach - 1, reach - 3)
             # Refuse at once what can never become a head instead of waiting for the deadline.
-            if _STRAY_LINE_END.search(buffer, scan_from):
-                raise self._error("a line that does not end with CRLF, or a NUL (RFC 9112 2.2)")
-            self._scanned = size
+            if self._strays(start, scan_from, reach):
+                raise self._error(_STRAY)
+            self._scanned = reach - start
             return None
+        self._check_size(start, line_end, end)
         self._scanned = 0
         self._position = end + 4
         return buffer[start : end + 2]
+
+    def _check_size(self, start: int, line_end: int, end: int) -> None:
+        """Refuse a first line or a head that is too long, unless it was malformed before that."""
+        line_limit, head_limit = self._limits.line_bytes, self._limits.head_bytes
+        if line_end - start > line_limit:
+            if self._strays(start, start, start + line_limit + 1):
+                raise self._error(_STRAY)
+            self._refuse_line()
+        if end - start > head_limit:
+            if self._strays(start, start, start + head_limit + 3):
+                raise self._error(_STRAY)
+            detail = f"the head is larger than {head_limit} bytes"
+            raise (HeadTooLarge(detail) if self._error is BadMessage else self._error(detail))
+
+    def _strays(self, start: int, scan_from: int, reach: int) -> bool:
+        """Whether a line of the head at `start` ends otherwise than with CRLF, or holds NUL."""
+        buffer = self._buffer  # what stands before `start` is not ours to look back at
+        return buffer.startswith(b"\n", start) or bool(
+            _STRAY_LINE_END.search(buffer, scan_from, reach)
+        )
 
     def _refuse_line(self) -> None:
         raise self._error(f"the first line is longer than {self._limits.line_bytes} bytes")
@@ -149,7 +168,7 @@ class _Reader:
         else:
             self._state = _OPEN
 
-    def _next_body_event(self) -> bytes | _Mark:
+    def _next_body_event(self) -> bytes | Mark:
         """Return a piece of body, END (once) or NEED_DATA."""
         if self._state == _ENDED:
             self._state = _HEAD
@@ -196,7 +215,7 @@ class _Reader:
             self._remaining = self._limits.head_bytes
         return True
 
-    def _read_chunk_end(self) -> bytes | _Mark:
+    def _read_chunk_end(self) -> bytes | Mark:
         if self.buffered < 2 and self._buffer[self._position :] == b"\r":
             return NEED_DATA
         if self._buffer[self._position : self._position + 2] != b"\r\n":
@@ -205,7 +224,7 @@ class _Reader:
         self._state = _CHUNK_HEAD
         return self._next_body_event()
 
-    def _read_trailer(self) -> _Mark:
+    def _read_trailer(self) -> Mark:
         """Read and drop trailer fields; they are hop-by-hop to us (RFC 9112 7.1.2)."""
         while True:
             line = self._take_line("a trailer field")
@@ -221,7 +240,7 @@ class _Reader:
 
     def _take_line(self, what: str) -> bytes | None:
         end = self._buffer.find(b"\r\n", self._position)
-        reach = end if end >= 0 else len(self._buffer)
+        reach = end if end >= 0 else len(self._buffer) - 1  # the last may be half a CRLF
         if reach - self._position > _CHUNK_LINE_LIMIT:
             raise self._error(f"{what} is longer than {_CHUNK_LINE_LIMIT} bytes")
         if end < 0:
@@ -240,7 +259,7 @@ class RequestReader(_Reader):
 
     _error = BadMessage
 
-    def next_event(self) -> RequestHead | bytes | _Mark:
+    def next_event(self) -> RequestHead | bytes | Mark:
         """Return a head, a piece of body, END or NEED_DATA.
 
         Raises: BadMessage and its children. The connection is of no use afterwards.
@@ -251,7 +270,13 @@ class RequestReader(_Reader):
         head = self._take_head(2 if self._buffer.startswith(b"\r\n", self._position) else 0)
         if head is None:
             return NEED_DATA
-        parsed = parse_request(head, self._limits)
+        try:
+            parsed = parse_request(head, self._limits)
+        except BadMessage as old:
+            # Byte by byte this would have been found first: the same refusal either way.
+            if _STRAY_LINE_END.search(head):
+                raise BadMessage(_STRAY) from old
+            raise
         self._begin_body(parsed.framing)
         return parsed
 
@@ -278,7 +303,7 @@ class ResponseReader(_Reader):
         self._upgrading = upgrade
         self._interim = 0
 
-    def next_event(self) -> ResponseHead | bytes | _Mark:
+    def next_event(self) -> ResponseHead | bytes | Mark:
         """Return a head, a piece of body, END or NEED_DATA.
 
         Raises: BadAnswer. The connection is of no use afterwards.
@@ -297,7 +322,7 @@ class ResponseReader(_Reader):
             self._begin_body(parsed.framing)
         return parsed
 
-    def eof(self) -> _Mark:
+    def eof(self) -> Mark:
         """The peer closed cleanly: END of a body that lasts until then.
 
         Raises: BadAnswer where the message is not whole.

@@ -1,0 +1,394 @@
+"""The life of one accepted connection: TLS, then requests, one after the other.
+
+Shell. Neighbours: `worker` accepts and classifies, `policy` decides, `relay` and `tunnel` move
+the bytes, `own` and `answers` speak for the proxy. Errors are caught here, once: before a
+response has begun they become an answer, afterwards the connection is aborted.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Final, Protocol
+
+from greenlet import getcurrent
+
+from proxy import answers, own, policy, tunnel
+from proxy.deadline import Deadline, Deadlines, Expired
+from proxy.errors import ClientGone, Forbidden, Internal, RelayError, RequestTimeout
+from proxy.heads import NO_BODY, RequestHead
+from proxy.http1 import NEED_DATA, RequestReader
+from proxy.node import Accepted, Node
+from proxy.policy import Forward, Own, Target
+from proxy.relay import Exchange, Patience
+from proxy.stream import AcceptedStream, BrokenStream, flush, wait
+from proxy.telemetry import Record, Telemetry
+from proxy.upstream import Lease
+
+_log = logging.getLogger(__name__)
+
+_LAST_READ_S: Final = 2.0
+_LAST_READ_BYTES: Final = 262144
+_RETRY_AFTER_S: Final = (5, 15)  # spread, so that a storm does not come back as one
+
+# The word that ends an access-log line, by what went wrong.
+_END_WORDS: Final = {
+    400: "bad_request",
+    403: "refused",
+    421: "refused",
+    499: "client_gone",
+    500: "internal",
+    502: "bad_answer",
+    504: "timed_out",
+    508: "refused",
+}
+
+
+class Owner(Protocol):
+    """What a connection needs of its worker."""
+
+    deadlines: Deadlines
+    telemetry: Telemetry
+    draining: bool
+
+
+class Connection:
+    """One accepted socket, from the TLS handshake to its end."""
+
+    __slots__ = (
+        "_accepted",
+        "_deadline",
+        "_node",
+        "_owner",
+        "_requests",
+        "_socket",
+        "_stream",
+        "idle",
+        "tunnelling",
+    )
+
+    def __init__(self, sock: socket.socket, accepted: Accepted, node: Node, owner: Owner) -> None:
+        self._socket = sock
+        self._accepted = accepted
+        self._node = node
+        self._owner = owner
+        self._deadline: Deadline | None = None
+        self.idle = False
+        self.tunnelling = False
+
+    def run(self) -> None:
+        """Serve the connection until it ends; closes the socket. Never raises."""
+        owner = self._owner
+        self._deadline = deadline = Deadline(getcurrent())
+        owner.deadlines.add(deadline)
+        caller = self._accepted.caller
+        tls = self._node.tls
+        context = tls.platform if caller.kind == "platform" else tls.agents
+        self._stream = stream = AcceptedStream(self._socket, context)
+        try:
+            if self._shake_hands(stream, deadline):
+                self._serve(stream, deadline)
+        except (Expired, BrokenStream):
+            stream.abort()
+        except Exception:
+            _log.exception("a defect ended the connection from %s", caller.source)
+            owner.telemetry.events["defect"] += 1
+            stream.abort()
+        finally:
+            owner.deadlines.discard(deadline)
+
+    def drain(self, idle_s: float, cap_s: float) -> None:
+        """End within `cap_s` whatever happens, and within `idle_s` if nothing is going on."""
+        if self._deadline is not None:
+            self._deadline.cap(cap_s)
+            if self.idle:
+                self._deadline.hurry(idle_s, ClientGone, "this node is being drained")
+
+    def _shake_hands(self, stream: AcceptedStream, deadline: Deadline) -> bool:
+        timeout = self._node.settings.timeouts.tls_handshake
+        deadline.within(timeout, ClientGone, "the TLS handshake took too long")
+        try:
+            stream.handshake()
+            return True
+        except Expired:
+            self._owner.telemetry.events["tls_handshake_timeout"] += 1
+        except BrokenStream as error:
+            self._owner.telemetry.events["tls_handshake_failed"] += 1
+            _log.debug("from %s: %s", self._accepted.caller.source, error)
+        stream.abort()
+        return False
+
+    def _serve(self, stream: AcceptedStream, deadline: Deadline) -> None:
+        self._requests = RequestReader(self._node.limits)
+        timeouts = self._node.settings.timeouts
+        idle_s = timeouts.request_head
+        try:
+            while (head := self._next_head(stream, deadline, idle_s)) is not None:
+                if not self._exchange(stream, deadline, head):
+                    return
+                idle_s = timeouts.keepalive_in
+        except Expired as expired:
+            if not self._requests.buffered:
+                stream.close()  # idle for too long, or drained: nothing is lost
+                return
+            self._refuse_head(stream, deadline, expired.error)
+        except RelayError as error:
+            self._refuse_head(stream, deadline, error)
+        else:
+            stream.close()
+
+    def _next_head(
+        self, stream: AcceptedStream, deadline: Deadline, idle_s: float
+    ) -> RequestHead | None:
+        """Wait for the next request; None: the caller closed.
+
+        Raises: BadMessage and its children, Expired.
+        """
+        requests = self._requests
+        event = requests.next_event()
+        if event is NEED_DATA:
+            head_s = self._node.settings.timeouts.request_head
+            begun = requests.buffered > 0
+            self.idle = not begun
+            if self.idle and self._owner.draining:
+                return None
+            deadline.within(
+                head_s if begun else idle_s, RequestTimeout, "the request's head took too long"
+            )
+            while event is NEED_DATA:
+                wait(stream.readable)
+                data = stream.recv()
+                if data is None:
+                    continue
+                if not data:
+                    return None
+                if not begun:
+                    begun, self.idle = True, False
+                    deadline.within(head_s, RequestTimeout, "the request's head took too long")
+                requests.feed(data)
+                event = requests.next_event()
+        assert isinstance(event, RequestHead)
+        return event
+
+    def _exchange(self, stream: AcceptedStream, deadline: Deadline, head: RequestHead) -> bool:
+        """Serve one request; True: the connection can carry another."""
+        caller, identity, not_ready = self._accepted
+        telemetry = self._owner.telemetry
+        record = telemetry.begin(caller.kind, caller.source, caller.zone, head.method)
+        node = self._node
+        try:
+            if not_ready is not None:
+                raise not_ready
+            decision = policy.decide(
+                node.settings, caller, head, identity, node.surroundings, node.keys
+            )
+            if isinstance(decision, Own):
+                return self._answer_own(stream, deadline, head, decision, record)
+            return self._forward(stream, deadline, head, decision, record)
+        except RelayError as error:
+            return self._refuse(stream, deadline, error, head, record)
+        except Expired as expired:
+            return self._refuse(stream, deadline, expired.error, head, record)
+        except BrokenStream as broken:
+            return self._refuse(stream, deadline, ClientGone(str(broken)), head, record)
+        except Exception:
+            _log.exception("a defect ended exchange %s", record.id)
+            telemetry.events["defect"] += 1
+            return self._refuse(stream, deadline, Internal("a defect; see the log"), head, record)
+        finally:
+            telemetry.finish(record)
+
+    def _forward(
+        self,
+        stream: AcceptedStream,
+        deadline: Deadline,
+        head: RequestHead,
+        forward: Forward,
+        record: Record,
+    ) -> bool:
+        node = self._node
+        timeouts = node.settings.timeouts
+        target = forward.target
+        to_platform = target.kind == "platform"
+        if to_platform:
+            record.direction, record.target = "agent_to_platform", "platform"
+            patience = Patience(
+                timeouts.upstream_answer,
+                timeouts.body_idle,
+                "platform",
+                "the platform did not answer within [timeouts] upstream_answer",
+            )
+        else:
+            record.direction = "platform_to_agent"
+            record.target = f"{target.zone}/{target.host}:{target.port}"
+            patience = Patience(
+                timeouts.agent_answer,
+                timeouts.body_idle,
+                "agent",
+                "the agent did not answer within [timeouts] agent_answer",
+            )
+        exchange = Exchange(
+            stream,
+            self._requests,
+            head,
+            deadline,
+            patience,
+            record,
+            keep_alive=head.keep_alive and not self._owner.draining,
+            to_agent=self._accepted.caller.kind == "agent",
+        )
+        deadline.never()  # connecting has a bound of its own
+        connect: Callable[[bool], Lease] = partial(_connect, node, target)
+        lease = exchange.run(connect, forward.rewrite)
+        if exchange.upgraded:
+            with lease:
+                self._tunnel(stream, deadline, lease, record)
+            return False
+        if not exchange.keep_alive:
+            self._close_after(stream, deadline, drop=exchange.sending or head.framing != NO_BODY)
+            return False
+        return True
+
+    def _tunnel(
+        self, stream: AcceptedStream, deadline: Deadline, lease: Lease, record: Record
+    ) -> None:
+        telemetry = self._owner.telemetry
+        record.tunnel = True
+        self.tunnelling = True
+        telemetry.tunnels += 1
+        try:
+            stream.queue(lease.responses.take_rest())
+            lease.stream.queue(self._requests.take_rest())
+            record.end = tunnel.run(
+                stream, lease.stream, deadline, self._node.settings.timeouts.tunnel_idle, record
+            )
+        except Expired:
+            record.end = "drain" if self._owner.draining else "idle"
+        finally:
+            telemetry.tunnels -= 1
+        if record.end in ("target_reset", "client_reset"):
+            stream.abort()
+        else:
+            stream.close()
+
+    def _answer_own(
+        self,
+        stream: AcceptedStream,
+        deadline: Deadline,
+        head: RequestHead,
+        decision: Own,
+        record: Record,
+    ) -> bool:
+        record.target = decision.name
+        deadline.never()  # explain connects, which has a bound of its own
+        answer = own.answer(decision, self._node, head, draining=self._owner.draining)
+        keep = head.keep_alive and head.framing == NO_BODY and not self._owner.draining
+        return self._say(stream, deadline, answer, head, record, keep=keep)
+
+    def _refuse(
+        self,
+        stream: AcceptedStream,
+        deadline: Deadline,
+        error: RelayError,
+        head: RequestHead,
+        record: Record,
+    ) -> bool:
+        """Say what went wrong while that is possible; True: the connection can go on."""
+        caller = self._accepted.caller
+        telemetry = self._owner.telemetry
+        record.end = _end_word(error)
+        if not isinstance(error, ClientGone):
+            telemetry.error(record, error.token, error.blame, error.detail)
+        if record.responded or isinstance(error, ClientGone):
+            if record.responded and not isinstance(error, ClientGone):
+                record.end = "broke_off"
+            stream.abort()  # never let half a response look whole
+            return False
+        keep = (
+            isinstance(error, Forbidden) and head.keep_alive and head.framing == NO_BODY
+            and not self._owner.draining
+        )  # fmt: skip
+        answer = _answer(error, caller.kind == "agent", self._node.settings.proxy.id)
+        return self._say(stream, deadline, answer, head, record, keep=keep)
+
+    def _say(
+        self,
+        stream: AcceptedStream,
+        deadline: Deadline,
+        answer: answers.Answer,
+        head: RequestHead,
+        record: Record,
+        *,
+        keep: bool,
+    ) -> bool:
+        """Send an answer of our own; `keep` only for a request without a body, not relayed."""
+        record.status = answer.status
+        body = answers.answer_bytes(
+            answer, method=head.method, keep_alive=keep, client_minor=head.minor
+        )
+        record.bytes_out = len(answer.body)
+        deadline.within(_LAST_READ_S, ClientGone, "the caller does not read")
+        try:
+            stream.queue(body)
+            flush(stream)
+        except (BrokenStream, Expired):
+            record.end = "client_gone"
+            stream.abort()
+            return False
+        if keep:
+            self._requests.next_event()  # END of the request without a body
+            return True
+        self._close_after(stream, deadline, drop=head.framing != NO_BODY)
+        return False
+
+    def _refuse_head(self, stream: AcceptedStream, deadline: Deadline, error: RelayError) -> None:
+        """Answer a request that could not even be read. The connection ends."""
+        caller = self._accepted.caller
+        telemetry = self._owner.telemetry
+        record = telemetry.begin(caller.kind, caller.source, caller.zone, b"-")
+        try:
+            record.end = _end_word(error)
+            telemetry.error(record, error.token, error.blame, error.detail)
+            answer = _answer(error, caller.kind == "agent", self._node.settings.proxy.id)
+            record.status = answer.status
+            deadline.within(_LAST_READ_S, ClientGone, "the caller does not read")
+            stream.queue(
+                answers.answer_bytes(answer, method=b"-", keep_alive=False, client_minor=1)
+            )
+            flush(stream)
+            self._close_after(stream, deadline, drop=True)
+        finally:
+            telemetry.finish(record)
+
+    def _close_after(self, stream: AcceptedStream, deadline: Deadline, *, drop: bool) -> None:
+        """Close so that the last response arrives; `drop`: the caller may still be sending."""
+        if not drop:
+            stream.close()
+            return
+        deadline.within(_LAST_READ_S, ClientGone, "the caller does not close")
+        try:
+            stream.close_after_reading(_LAST_READ_BYTES)
+        except Expired:
+            stream.abort()
+
+
+def _connect(node: Node, target: Target, fresh: bool) -> Lease:
+    if target.kind == "platform":
+        return node.upstream.lease(fresh=fresh)
+    return node.agents.lease(target)
+
+
+def _end_word(error: RelayError) -> str:
+    if error.status == 503:
+        return "not_ready" if error.token == "proxy_configuration_error" else "unreachable"
+    return _END_WORDS.get(error.status, "bad_request")
+
+
+def _answer(error: RelayError, to_agent: bool, proxy_id: str) -> answers.Answer:
+    retry_after_s = random.randint(*_RETRY_AFTER_S) if error.status in (503, 504) else 0
+    if to_agent:
+        return answers.terse(error, retry_after_s=retry_after_s)
+    return answers.problem(error, proxy_id, retry_after_s=retry_after_s)

@@ -1,0 +1,92 @@
+"""Listening sockets: one per worker and address, on a port that all workers share.
+
+Shell. Neighbours: `worker` opens them, is called for every accepted socket, and closes them.
+
+The kernel spreads connections over the workers (SO_REUSEPORT). Closing such a socket resets the
+connections that wait in its queue, so a listener is never closed while a sibling lives: it is
+handed over (`handover`), and only the last one is emptied and closed.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from gevent import monkey
+from gevent.server import StreamServer
+
+from proxy.settings import Zone
+
+# Accepted sockets are driven by `stream`; gevent's own would bring watchers that nobody uses.
+_Socket = monkey.get_original("socket", "socket")
+
+
+def open_listener(
+    address: str, port: int, *, backlog: int, device: str = "", keepalive_s: int = 30
+) -> socket.socket:
+    """Return a listening, non-blocking socket whose options accepted sockets inherit.
+
+    Raises: OSError.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock: socket.socket = _Socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if device:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+            sock.setsockopt(socket.IPPROTO_TCP, option, keepalive_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        sock.bind((address, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Listener(StreamServer):
+    """gevent's accept loop, handing each raw socket to `accepted` in the hub.
+
+    `accepted(zone, sock, address)` must not block; it owns the socket.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        zone: Zone,
+        accepted: Callable[[Zone, socket.socket, Any], None],
+    ) -> None:
+        super().__init__(sock, self._never_called)
+        self.zone = zone
+        self._accepted = accepted
+
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]
+        listening: Any = self.socket
+        try:
+            fd, address = listening._accept()
+        except BlockingIOError:
+            return None
+        sock = _Socket(listening.family, listening.type, listening.proto, fileno=fd)
+        sock.setblocking(False)
+        return sock, address
+
+    def do_handle(self, sock: socket.socket, address: Any) -> None:
+        self._accepted(self.zone, sock, address)
+
+    def finish(self) -> None:
+        """Accept what waits, then close: for the last worker, which has nobody to give to."""
+        while (args := self.do_read()) is not None:
+            self.do_handle(*args)
+        self.close()
+
+    @staticmethod
+    def _never_called(*args: object) -> None:
+        raise AssertionError("unreachable: do_handle spawns nothing")

@@ -1,0 +1,124 @@
+"""Snapshots of all workers as Prometheus metrics, and added up for people.
+
+Shell. Neighbours: `telemetry` makes snapshots, `admin` serves what is made here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from proxy.telemetry import DURATION_BOUNDS_S
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+
+class _Collector:
+    def __init__(self, workers: list[dict[str, Any]]) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._gauges()
+        yield from self._counters()
+        yield self._durations()
+
+    def _gauges(self) -> Iterator[Metric]:
+        for name, key, sense in (
+            ("connections", "connections", "Accepted connections that are open"),
+            ("idle_connections", "idleConnections", "Open connections without a request"),
+            ("tunnels", "tunnels", "WebSocket and other tunnels that are open"),
+            ("in_flight", "inFlight", "Exchanges and tunnels under way"),
+            ("uptime_seconds", "uptimeSeconds", "Seconds since the worker started"),
+        ):
+            gauge = GaugeMetricFamily(f"agent_proxy_{name}", sense, labels=["worker"])
+            for worker in self._workers:
+                gauge.add_metric([str(worker["worker"])], worker[key])
+            yield gauge
+        ready = GaugeMetricFamily("agent_proxy_ready", "1: takes traffic", labels=["worker"])
+        upstream = GaugeMetricFamily(
+            "agent_proxy_upstream_healthy",
+            "1: the last connect worked",
+            labels=["worker", "endpoint", "address"],
+        )
+        for worker in self._workers:
+            number = str(worker["worker"])
+            ready.add_metric([number], 0 if worker["readyProblems"] else 1)
+            for place in worker["upstream"]:
+                labels = [number, place["endpoint"], place["address"]]
+                upstream.add_metric(labels, 1 if place["healthy"] else 0)
+        yield ready
+        yield upstream
+
+    def _counters(self) -> Iterator[Metric]:
+        exchanges = CounterMetricFamily(
+            "agent_proxy_exchanges",
+            "Exchanges and tunnels by how they ended",
+            labels=["worker", "direction", "end"],
+        )
+        responses = CounterMetricFamily(
+            "agent_proxy_responses",
+            "Responses by status, 0: none was sent",
+            labels=["worker", "direction", "status"],
+        )
+        traffic = CounterMetricFamily(
+            "agent_proxy_body_bytes", "Bytes of bodies and tunnels", labels=["worker", "way"]
+        )
+        events = CounterMetricFamily(
+            "agent_proxy_events", "What else happened", labels=["worker", "event"]
+        )
+        for worker in self._workers:
+            number = str(worker["worker"])
+            for direction, end, count in worker["exchanges"]:
+                exchanges.add_metric([number, direction, end], count)
+            for direction, status, count in worker["statuses"]:
+                responses.add_metric([number, direction, str(status)], count)
+            traffic.add_metric([number, "in"], worker["bytesIn"])
+            traffic.add_metric([number, "out"], worker["bytesOut"])
+            for event, count in worker["events"].items():
+                events.add_metric([number, event], count)
+        yield from (exchanges, responses, traffic, events)
+
+    def _durations(self) -> Metric:
+        histogram = HistogramMetricFamily(
+            "agent_proxy_exchange_seconds",
+            "How long exchanges took, tunnels left out",
+            labels=["worker", "direction"],
+        )
+        bounds = [*(str(bound) for bound in DURATION_BOUNDS_S), "+Inf"]
+        for worker in self._workers:
+            for direction, counts in worker["durations"].items():
+                total = 0
+                buckets = []
+                for bound, count in zip(bounds, counts, strict=True):
+                    total += count
+                    buckets.append((bound, total))
+                labels = [str(worker["worker"]), direction]
+                seconds = worker["durationSums"].get(direction, 0)
+                histogram.add_metric(labels, buckets, seconds)
+        return histogram
+
+
+def render(workers: list[dict[str, Any]]) -> bytes:
+    """Return the text exposition of `workers`, snapshots as `admin` makes them."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(workers))
+    return generate_latest(registry)
+
+
+def totals(workers: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Return exchanges of all workers by direction and end."""
+    found: dict[str, Counter[str]] = {}
+    for worker in workers:
+        for direction, end, count in worker["exchanges"]:
+            found.setdefault(direction, Counter())[end] += count
+    return {direction: dict(ends) for direction, ends in sorted(found.items())}

@@ -1,0 +1,318 @@
+"""One exchange: the request out on a leased socket, the response back, both streamed.
+
+Shell. Neighbours: `stream` moves bytes, `http1` says what they are, `headers` rewrites heads;
+`connection` calls `exchange`, `tunnel` takes over after a 101.
+
+One greenlet serves both sides: it sleeps until either has something to say, so an early answer,
+a 100 (Continue), an echo longer than any buffer and a caller that went away need no second one.
+At most stream.BUFFER_BYTES are held per direction. Nothing of a request is sent before the
+decision was made; a lease is reusable only after a clean END with nothing left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from proxy.deadline import Deadline
+from proxy.errors import BadAnswer, Blame, ClientGone, RequestTimeout, TimedOut
+from proxy.headers import Rewrite, request_head, response_head
+from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
+from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
+from proxy.stream import BUFFER_BYTES, AcceptedStream, BrokenStream, flush, wait
+from proxy.telemetry import Record
+from proxy.upstream import Lease
+
+_IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
+
+
+_CLEANLY: Final = "cleanly"
+_NOTHING, _MORE, _DONE = range(3)
+
+
+class Patience(NamedTuple):
+    """How long an exchange waits, in seconds, and for whom."""
+
+    answer: float
+    body_idle: float
+    whom: Blame
+    late: str
+    """What is said when `answer` has passed."""
+
+
+class _Stale(Exception):
+    """A kept connection failed before the first byte of the response: the peer had closed it."""
+
+
+class Exchange:
+    """One request and its response between an accepted and a leased connection."""
+
+    __slots__ = (
+        "_client",
+        "_closed",
+        "_cut_short",
+        "_deadline",
+        "_head",
+        "_keep",
+        "_lease",
+        "_patience",
+        "_rechunk",
+        "_record",
+        "_requests",
+        "_response",
+        "_to_agent",
+        "_write_failed",
+        "sending",
+        "upgraded",
+    )
+
+    def __init__(
+        self,
+        client: AcceptedStream,
+        requests: RequestReader,
+        head: RequestHead,
+        deadline: Deadline,
+        patience: Patience,
+        record: Record,
+        *,
+        keep_alive: bool,
+        to_agent: bool,
+    ) -> None:
+        self._client = client
+        self._requests = requests
+        self._head = head
+        self._deadline = deadline
+        self._patience = patience
+        self._record = record
+        self._keep = keep_alive
+        self._to_agent = to_agent
+        self._response: ResponseHead | None = None
+        self._closed = ""  # how the leased connection ended: _CLEANLY, a reason, or not yet
+        self._rechunk = False
+        self._cut_short = False  # part of the request's body was never read
+        self._write_failed = False
+        self.sending = True
+        self.upgraded = False
+
+    def run(self, connect: Callable[[bool], Lease], rewrite: Rewrite) -> Lease:
+        """Relay the exchange and give the lease back; `connect(fresh)` makes one.
+
+        After a 101 `upgraded` is true: the lease is still open, for a tunnel, and the caller's.
+        Raises: RelayError; `record.responded` tells whether a response had begun by then.
+        """
+        lease = connect(False)
+        try:
+            self._relay(lease, rewrite)
+        except _Stale:
+            lease.__exit__()
+            lease = connect(True)  # never reused, so it cannot be stale again
+            self._relay(lease, rewrite)
+        finally:
+            if not self.upgraded:
+                lease.__exit__()
+        return lease
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the accepted connection can carry another request."""
+        return self._keep and not self._cut_short and not self.sending
+
+    def _relay(self, lease: Lease, rewrite: Rewrite) -> None:
+        head, upstream, client = self._head, lease.stream, self._client
+        self._lease = lease
+        self._closed = ""
+        self._record.reused = lease.reused
+        self._record.address = lease.address
+        lease.responses.expect(head.method, upgrade=head.upgrade is not None)
+        upstream.queue(request_head(head, rewrite, lease.authority))
+        while True:
+            room_wanted = self.sending and self._send_body()
+            if upstream.unsent:
+                self._flush_upstream()
+            if room_wanted and not upstream.unsent:
+                continue
+            if not client.unsent:
+                progress = self._take_response()
+                if progress == _DONE:
+                    break
+                if client.unsent and client.flush() and progress == _MORE:
+                    continue
+            self._sleep()
+        self._finish()
+
+    def _send_body(self) -> bool:
+        """Queue what has arrived of the request's body; True: more is there, but no room."""
+        upstream = self._lease.stream
+        chunked = self._head.framing == CHUNKED
+        while upstream.unsent < BUFFER_BYTES:
+            event = self._requests.next_event()
+            if event is NEED_DATA:
+                return False
+            if event is END:
+                if chunked:
+                    upstream.queue(LAST_CHUNK)
+                self.sending = False
+                return False
+            assert isinstance(event, bytes)
+            self._record.bytes_in += len(event)
+            upstream.queue(chunk(event) if chunked else event)
+        return True
+
+    def _flush_upstream(self) -> None:
+        try:
+            self._lease.stream.flush()
+        except BrokenStream:
+            # It may have answered before it closed: reading goes on and tells which.
+            if self.sending:
+                self._keep = False
+                self._cut_short = True
+            self._write_failed = True
+
+    def _take_response(self) -> int:
+        """Queue what is there of the response; _DONE at its END or after a 101."""
+        responses = self._lease.responses
+        pieces: list[bytes] = []
+        size = 0
+        progress = _MORE
+        while size < BUFFER_BYTES:
+            event = responses.next_event()
+            if event is NEED_DATA:
+                if not self._closed:
+                    progress = _NOTHING
+                    break
+                event = self._at_close()
+            if event is END:
+                if self._rechunk:
+                    pieces.append(LAST_CHUNK)
+                progress = _DONE
+                break
+            if isinstance(event, bytes):
+                self._record.bytes_out += len(event)
+                pieces.append(chunk(event) if self._rechunk else event)
+                size += len(event) + 8
+            else:
+                assert isinstance(event, ResponseHead)
+                pieces.append(self._take_head(event))
+                if self.upgraded:
+                    progress = _DONE
+                    break
+        if pieces:
+            # One write for all: head and body share a TLS record and a packet.
+            self._client.queue(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        return progress
+
+    def _take_head(self, response: ResponseHead) -> bytes:
+        """Return a head as the caller gets it, and note what it means for this connection."""
+        client_minor = self._head.minor
+        if response.status < 200 and response.status != 101:
+            return self._response_head(response, keep_alive=True) if client_minor else b""
+        if self.sending:
+            self._keep = False  # an early answer: nobody reads the rest of the request
+            self._cut_short = True
+        framing = response.framing
+        self._rechunk = framing == CHUNKED and bool(client_minor)
+        if framing == UNTIL_CLOSE or (framing == CHUNKED and not client_minor):
+            self._keep = False
+        self.upgraded = response.status == 101
+        if self._head.upgrade is not None and not self.upgraded and self._requests.buffered:
+            self._keep = False  # bytes meant for a tunnel that never was are not a request
+        self._response = response
+        self._record.status = response.status
+        self._record.responded = True
+        return self._response_head(response, keep_alive=self._keep)
+
+    def _response_head(self, response: ResponseHead, *, keep_alive: bool) -> bytes:
+        return response_head(
+            response,
+            client_minor=self._head.minor,
+            keep_alive=keep_alive,
+            to_agent=self._to_agent,
+        )
+
+    def _sleep(self) -> None:
+        """Wait for either side, and read what arrived."""
+        client, upstream = self._client, self._lease.stream
+        if client.unsent:
+            watchers = [client.writable]
+        else:
+            watchers = [upstream.readable]
+        if upstream.unsent:
+            watchers.append(upstream.writable)
+        elif self._requests.buffered < BUFFER_BYTES:
+            watchers.append(client.readable)  # more of the body, or the caller going away
+        self._bound()
+        ready = wait(*watchers)
+        if ready is upstream.readable:
+            self._read_upstream()
+        elif ready is client.readable:
+            self._read_client()
+        elif client.unsent:
+            client.flush()
+
+    def _bound(self) -> None:
+        patience = self._patience
+        if self._client.unsent:
+            self._deadline.within(patience.body_idle, ClientGone, "the caller does not read")
+        elif self.sending and not self._lease.stream.unsent:
+            self._deadline.within(patience.body_idle, RequestTimeout, "the body stopped arriving")
+        else:
+            self._deadline.within(patience.answer, TimedOut, patience.late)
+
+    def _read_client(self) -> None:
+        try:
+            data = self._client.recv()
+        except BrokenStream as error:
+            raise ClientGone(str(error)) from error
+        if data == b"":
+            raise ClientGone("the caller closed before the response was complete")
+        if data:
+            self._requests.feed(data)
+
+    def _read_upstream(self) -> None:
+        try:
+            data = self._lease.stream.recv()
+        except BrokenStream as error:
+            self._closed = str(error) or "broken"
+            return
+        if data:
+            self._lease.responses.feed(data)
+        elif data == b"":
+            self._closed = _CLEANLY
+
+    def _at_close(self) -> Mark:
+        """Return END where closing ends the body. Raises: BadAnswer, _Stale."""
+        response, responses = self._response, self._lease.responses
+        if self._closed == _CLEANLY and response is not None:
+            return responses.eof()
+        head = self._head
+        nothing_yet = response is None and not responses.buffered
+        if (
+            nothing_yet
+            and self._lease.reused
+            and head.method in _IDEMPOTENT
+            and head.framing == NO_BODY
+        ):
+            raise _Stale
+        whom = self._patience.whom
+        raise BadAnswer(
+            f"the {whom} closed the connection before its response was complete: {self._closed}",
+            token="connection_terminated" if nothing_yet else "http_response_incomplete",
+            blame=whom,
+        )
+
+    def _finish(self) -> None:
+        """Decide on reuse, and let the last bytes go."""
+        response, lease = self._response, self._lease
+        assert response is not None
+        lease.reusable = (
+            response.keep_alive
+            and not self.sending
+            and not self._write_failed
+            and not self._closed
+            and not self.upgraded
+            and not lease.responses.buffered
+        )
+        if not self._client.flush():
+            detail = "the caller does not read"
+            self._deadline.within(self._patience.body_idle, ClientGone, detail)
+            flush(self._client)

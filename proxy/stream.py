@@ -1,0 +1,321 @@
+"""One connected TCP socket with TLS, never blocking, owned by one greenlet.
+
+Shell. Neighbours: `tls` gives the contexts, `upstream` and `connection` open and close, `relay`
+and `tunnel` read and write.
+
+Reading and writing are split from waiting: `recv`, `queue` and `flush` never wait, `wait` is the
+one place where a greenlet sleeps. So one greenlet serves both sides of an exchange, a tunnel
+needs no second stack, and nothing is read that the other side has no room for.
+
+`AcceptedStream` runs TLS over memory (ssl.MemoryBIO): one recv takes many records, the last
+flight of a handshake and the first answer leave in one send. `DialledStream` drives the socket
+that urllib3 connected and verified.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from typing import Any, Final, Protocol
+
+from gevent import get_hub
+from gevent.hub import Waiter
+
+RECV_BYTES: Final = 32768
+BUFFER_BYTES: Final = 65536
+"""What one direction may hold: reading stops above it."""
+_RECORD_BYTES: Final = 16384
+_READ, _WRITE = 1, 2
+
+
+class BrokenStream(Exception):
+    """The connection ended without a proper end: reset, TLS garbage, or no close_notify."""
+
+
+class Stream(Protocol):
+    """What `relay` and `tunnel` need of a connection."""
+
+    @property
+    def readable(self) -> Any: ...  # a gevent io watcher
+
+    @property
+    def writable(self) -> Any: ...
+
+    @property
+    def unsent(self) -> int: ...
+
+    def recv(self) -> bytes | None: ...
+
+    def queue(self, data: bytes) -> None: ...
+
+    def flush(self) -> bool: ...
+
+
+def wait(*watchers: Any) -> Any:
+    """Sleep until one of `watchers` is ready, and return it."""
+    waiter: Any = Waiter()
+    try:
+        for watcher in watchers:
+            watcher.start(waiter.switch, watcher)
+        return waiter.get()
+    finally:
+        for watcher in watchers:
+            watcher.stop()
+
+
+def flush(stream: Stream) -> None:
+    """Send all that is queued, waiting as long as it takes (the caller has set a deadline)."""
+    while not stream.flush():
+        wait(stream.writable)
+
+
+class AcceptedStream:
+    """The server side of a TLS connection. Closed by `close` or `abort`, one of them, once."""
+
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_readable",
+        "_socket",
+        "_tls",
+        "_unsent",
+        "_writable",
+    )
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._socket = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._unsent = b""
+        loop = get_hub().loop
+        self._readable = loop.io(sock.fileno(), _READ)
+        self._writable: Any = None
+
+    @property
+    def readable(self) -> Any:
+        return self._readable
+
+    @property
+    def writable(self) -> Any:
+        if self._writable is None:
+            self._writable = get_hub().loop.io(self._socket.fileno(), _WRITE)
+        return self._writable
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that are queued and not yet taken by the kernel."""
+        return len(self._unsent) + self._outgoing.pending
+
+    def handshake(self, early: bytes = b"") -> None:
+        """Finish the TLS handshake; `early` are bytes that arrived already.
+
+        Waits; the caller has set a deadline. Raises: BrokenStream.
+        """
+        if early:
+            self._incoming.write(early)
+        while True:
+            try:
+                self._tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                flush(self)
+                wait(self._readable)
+                raw = self._receive()
+                if raw == b"":
+                    raise BrokenStream("closed during the TLS handshake") from None
+                if raw is not None:
+                    self._incoming.write(raw)
+            except (ssl.SSLError, OSError) as error:
+                self.flush()  # the alert that says why
+                raise BrokenStream(f"TLS handshake: {_tls_reason(error)}") from error
+
+    def certificate(self) -> bytes | None:
+        """Return the peer's certificate (DER) if it showed one that was verified."""
+        return self._tls.getpeercert(binary_form=True)
+
+    def version(self) -> str:
+        return self._tls.version() or ""
+
+    def resumed(self) -> bool:
+        return bool(self._tls.session_reused)
+
+    def recv(self) -> bytes | None:
+        """Return what arrived; b"": the peer is done; None: nothing whole yet. Never waits."""
+        raw = self._receive()
+        if not raw:
+            return raw
+        self._incoming.write(raw)
+        try:
+            data = self._tls.read(_RECORD_BYTES)
+            if not data or not (self._incoming.pending or self._tls.pending()):
+                return data
+            return self._read_on(data)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise BrokenStream(f"TLS: {_tls_reason(error)}") from error
+
+    def _read_on(self, data: bytes) -> bytes:
+        """Return `data` and what else was decrypted: one recv may bring several records."""
+        pieces = [data]
+        try:
+            while data:
+                data = self._tls.read(_RECORD_BYTES)
+                pieces.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(pieces)
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._socket.recv(RECV_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise BrokenStream(f"reading: {error.strerror}") from error
+
+    def queue(self, data: bytes) -> None:
+        """Encrypt `data` for sending; `flush` sends it."""
+        written = self._tls.write(data)
+        if written < len(data):  # one record per write
+            view = memoryview(data)
+            while written < len(data):
+                written += self._tls.write(view[written:])
+
+    def flush(self) -> bool:
+        """Send what the kernel takes; True: all went. Raises: BrokenStream."""
+        out = self._unsent
+        if self._outgoing.pending:
+            out = out + self._outgoing.read() if out else self._outgoing.read()
+        if not out:
+            return True
+        try:
+            sent = self._socket.send(out)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._unsent = b""
+            raise BrokenStream(f"sending: {error.strerror}") from error
+        self._unsent = out[sent:] if sent < len(out) else b""
+        return not self._unsent
+
+    def close(self) -> None:
+        """Close with close_notify, so that the client may resume its session. Never waits."""
+        self._say_goodbye()
+        self._release()
+
+    def close_after_reading(self, limit: int) -> None:
+        """Close while the peer may still be sending, so that it gets what was said last.
+
+        A close with unread bytes would reset the connection and take our answer with it, so up
+        to `limit` bytes are read and dropped first. Waits; the caller has set a deadline.
+        """
+        self._say_goodbye()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)  # below TLS, whose goodbye has been said
+            while limit > 0:
+                wait(self._readable)
+                raw = self._receive()
+                if raw == b"":
+                    break
+                limit -= len(raw or b"")
+        except (BrokenStream, OSError):
+            pass  # gone already
+        self._release()
+
+    def _say_goodbye(self) -> None:
+        try:
+            self._tls.unwrap()
+        except (ssl.SSLError, OSError):
+            pass  # unwrap wants the peer's close_notify too; ours is queued by now
+        try:
+            self.flush()
+        except BrokenStream:
+            pass  # nobody is left to be told
+
+    def abort(self) -> None:
+        """Close so that the peer cannot take what it got for complete: reset, no close_notify."""
+        linger = struct.pack("ii", 1, 0)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        except OSError:
+            pass  # already reset by the peer
+        self._release()
+
+    def _release(self) -> None:
+        self._readable.close()
+        if self._writable is not None:
+            self._writable.close()
+        self._socket.close()
+
+
+class DialledStream:
+    """The client side: a socket that urllib3 connected; whoever dialled closes it."""
+
+    __slots__ = ("_readable", "_socket", "_unsent", "_writable")
+
+    def __init__(self, sock: Any) -> None:
+        sock.settimeout(0.0)
+        # Without close_notify a body that lasts until close is not known to be complete.
+        sock.suppress_ragged_eofs = False
+        self._socket = sock
+        self._unsent = b""
+        self._readable = get_hub().loop.io(sock.fileno(), _READ)
+        self._writable: Any = None
+
+    @property
+    def readable(self) -> Any:
+        return self._readable
+
+    @property
+    def writable(self) -> Any:
+        if self._writable is None:
+            self._writable = get_hub().loop.io(self._socket.fileno(), _WRITE)
+        return self._writable
+
+    @property
+    def unsent(self) -> int:
+        return len(self._unsent)
+
+    def recv(self) -> bytes | None:
+        """Return what arrived; b"": a clean end; None: nothing whole yet.
+
+        Raises: BrokenStream where the end was not clean.
+        """
+        try:
+            data: bytes = self._socket.recv(_RECORD_BYTES)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return None
+        except (ssl.SSLError, OSError) as error:
+            raise BrokenStream(_tls_reason(error)) from error
+        return data
+
+    def queue(self, data: bytes) -> None:
+        self._unsent = self._unsent + data if self._unsent else data
+
+    def flush(self) -> bool:
+        """Send what the kernel takes; True: all went. Raises: BrokenStream."""
+        while self._unsent:
+            try:
+                sent = self._socket.send(self._unsent)
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError, BlockingIOError):
+                return False
+            except (ssl.SSLError, OSError) as error:
+                self._unsent = b""
+                raise BrokenStream(f"sending: {_tls_reason(error)}") from error
+            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else b""
+        return True
+
+    def release(self) -> None:
+        """Give the watchers back to the loop, before the socket is closed."""
+        self._readable.close()
+        if self._writable is not None:
+            self._writable.close()
+
+
+def _tls_reason(error: BaseException) -> str:
+    """Return the library's short reason, which names no address and no secret."""
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+    return str(reason or type(error).__name__)

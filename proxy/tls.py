@@ -1,0 +1,138 @@
+"""TLS contexts, one per trust boundary, and what is in our certificate.
+
+Shell. Neighbours: `settings` says what is wanted; `worker` builds a `Contexts` at start and on
+reload; `stream` and `upstream` use them.
+
+Session tickets are made under a key of the context: a session of an agent's context can never be
+resumed in the platform's, which demands a certificate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import Final, NamedTuple
+
+from proxy.errors import ConfigurationProblems, Problem
+from proxy.settings import Settings
+
+_VERSIONS: Final = {
+    "1.0": ssl.TLSVersion.TLSv1,
+    "1.1": ssl.TLSVersion.TLSv1_1,
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
+# Forward secret and authenticated ciphers only, for TLS 1.2; TLS 1.3 has no others.
+_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+# What Java 6 can speak. SECLEVEL=0 since OpenSSL 3 counts TLS 1.0's signatures as level 0.
+_OLD_CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:AES128-SHA:AES256-SHA:@SECLEVEL=0"
+
+
+class Contexts(NamedTuple):
+    """Every TLS context of one node, and the SHA-256 of the certificate it shows."""
+
+    agents: ssl.SSLContext
+    """For accepted agents: no client certificate."""
+    platform: ssl.SSLContext
+    """For an accepted platform: with `client_ca`, no handshake without a certificate from it."""
+    upstream: ssl.SSLContext
+    to_agents: ssl.SSLContext
+    certificate_sha256: str
+
+
+def contexts(settings: Settings) -> Contexts:
+    """Build all contexts. Raises: ConfigurationProblems with every file that cannot be used."""
+    problems: list[Problem] = []
+    agents = _accepting(settings, "", problems)
+    platform = _accepting(settings, settings.platform.client_ca, problems)
+    upstream = _to_upstream(settings, problems)
+    to_agents = _to_agents(settings, problems)
+    sha256 = _certificate_sha256(settings, problems)
+    if problems:
+        raise ConfigurationProblems(problems)
+    return Contexts(agents, platform, upstream, to_agents, sha256)
+
+
+def _problem(key: str, value: str, error: Exception, remedy: str) -> Problem:
+    reason = getattr(error, "strerror", None) or getattr(error, "reason", None) or error
+    return Problem("proxy.ini", 0, key, value, str(reason), remedy)
+
+
+def _floor(context: ssl.SSLContext, min_tls: str) -> None:
+    context.minimum_version = _VERSIONS[min_tls]
+    context.set_ciphers(_OLD_CIPHERS if min_tls in ("1.0", "1.1") else _CIPHERS)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+
+
+def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> ssl.SSLContext:
+    listen = settings.listen
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _floor(context, listen.min_tls)
+    context.num_tickets = 1
+    try:
+        context.load_cert_chain(listen.certificate, listen.key)
+    except (OSError, ssl.SSLError) as error:
+        if not client_ca:  # said once, not for each context
+            remedy = "Make one with `agent-proxy certificate self-signed` or install yours."
+            shown = f"{listen.certificate}, {listen.key}"
+            problems.append(_problem("[listen] certificate, key", shown, error, remedy))
+    if client_ca:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(client_ca)
+        except (OSError, ssl.SSLError) as error:
+            remedy = "Give a PEM file with the platform's client CA."
+            problems.append(_problem("[platform] client_ca", client_ca, error, remedy))
+    return context
+
+
+def _to_upstream(settings: Settings, problems: list[Problem]) -> ssl.SSLContext:
+    upstream = settings.upstream
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _floor(context, upstream.min_tls)
+    if not upstream.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif upstream.ca_file:
+        try:
+            context.load_verify_locations(upstream.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            remedy = "Give a PEM file with the CA that signed the platform's certificate."
+            problems.append(_problem("[upstream] ca_file", upstream.ca_file, error, remedy))
+    else:
+        context.load_default_certs()
+    return context
+
+
+def _to_agents(settings: Settings, problems: list[Problem]) -> ssl.SSLContext:
+    agents = settings.agents
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # agents are dialled by address, their names say nothing
+    _floor(context, agents.min_tls)
+    # Old agents keep RSA key exchange; payloads are signed end to end (PROTOCOL.md section 3).
+    context.set_ciphers(_OLD_CIPHERS if agents.min_tls in ("1.0", "1.1") else "DEFAULT")
+    if agents.verify == "ca":
+        try:
+            context.load_verify_locations(agents.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            remedy = "Give a PEM file with the CA that signs agents' certificates."
+            problems.append(_problem("[agents] ca_file", agents.ca_file, error, remedy))
+    else:
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _certificate_sha256(settings: Settings, problems: list[Problem]) -> str:
+    """Return the SHA-256 of the leaf, as registration shows it."""
+    try:
+        with open(settings.listen.certificate, encoding="ascii") as file:
+            text = file.read()
+        begin = text.index("-----BEGIN CERTIFICATE-----")
+        end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()
+    except (OSError, ValueError) as error:
+        if not problems:  # a file that could not be loaded was reported already
+            remedy = "Put the node's certificate first in the file."
+            shown = settings.listen.certificate
+            problems.append(_problem("[listen] certificate", shown, error, remedy))
+        return ""

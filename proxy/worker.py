@@ -1,0 +1,352 @@
+"""One worker process: listeners, budgets, reload, drain, exit code.
+
+Shell. Neighbours: `configuration` reads the settings, `listener` accepts, `connection` serves,
+`admin` shows. supervisord starts as many as there are cores; they share nothing but the port.
+
+    SIGHUP   read the configuration and certificates again; a bad one changes nothing
+    SIGTERM  drain: not ready at once, accept for [drain] delay, finish within [drain] timeout
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import resource
+import signal
+import socket
+import time
+from collections import Counter
+from typing import Any, Final
+
+import gevent
+from gevent.event import Event
+
+from proxy import __version__, configuration, logs
+from proxy.admin import Admin
+from proxy.connection import Connection
+from proxy.deadline import Deadlines
+from proxy.errors import ConfigurationProblems
+from proxy.handover import Handover, Key, Set
+from proxy.listener import Listener, open_listener
+from proxy.node import Node
+from proxy.settings import Settings, Zone
+from proxy.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+
+_PROBE_EVERY_S: Final = 15.0
+_DRAINED_IDLE_S: Final = 1.0
+_SPARE_DESCRIPTORS: Final = 64
+_WARN_EVERY_S: Final = 10.0
+
+
+def run(conf_path: str, number: int) -> int:
+    """Run worker `number` until SIGTERM; return the exit code: 0 drained, 2 cannot start."""
+    logs.start("info", "plain", number)
+    try:
+        settings = configuration.load(conf_path)
+        logs.start(settings.log.level, settings.log.format, number)
+        worker = Worker(conf_path, number, Node(settings))
+        worker.open()
+    except ConfigurationProblems as problems:
+        for problem in problems.problems:
+            _log.error("configuration: %s", problem)
+        return 2
+    except OSError as error:
+        _log.error("cannot start: %s", error)
+        return 2
+    worker.serve()
+    return 0
+
+
+class Worker:
+    """Holds what all connections of one process share."""
+
+    def __init__(self, conf_path: str, number: int, node: Node) -> None:
+        settings = node.settings
+        self.number = number
+        self.node = node
+        self.draining = False
+        self.deadlines = Deadlines()
+        self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
+        self.connections: set[Connection] = set()
+        self.reload_problems: list[str] = []
+        self._conf_path = conf_path
+        self._per_source: Counter[str] = Counter()
+        self._listeners: dict[Key, Listener] = {}
+        self._adopted: list[dict[Key, Listener]] = []
+        self._stopped = Event()
+        self._warned_at = 0.0
+        self._admin = Admin(self)
+        self._handover = Handover(settings.admin.run_dir, number, self._adopt, self._give_back)
+        self._set_budget(settings)
+
+    def open(self) -> None:
+        """Open all listeners. Raises: OSError."""
+        settings = self.node.settings
+        inherited = self._handover.take_back()
+        for key, zone in _wanted(settings).items():
+            sock = inherited.pop(key, None) or _open(settings, key)
+            self._listen(key, zone, sock)
+        for sock in inherited.values():
+            sock.close()  # of an address that is no longer configured
+        self._admin.open()
+        self._handover.open()
+        gevent.signal_handler(signal.SIGTERM, self._on_term)
+        gevent.signal_handler(signal.SIGHUP, self._on_hup)
+
+    def serve(self) -> None:
+        """Serve until drained."""
+        settings = self.node.settings
+        helpers = [
+            gevent.spawn(self.deadlines.sweep_forever),
+            gevent.spawn(self.telemetry.flush_forever),
+            gevent.spawn(self._probe_forever),
+        ]
+        for address, _, port in self._listeners:
+            _log.info(
+                "worker %d of %s listens on %s port %d", self.number, __version__, address, port
+            )
+        _warn(settings)
+        self._stopped.wait()
+        gevent.killall(helpers)
+        self._admin.close()
+        self._handover.close()
+        self.telemetry.flush()
+        _log.info("worker %d is drained", self.number)
+
+    def warnings(self) -> list[str]:
+        """What an operator should know although it stops nothing."""
+        return _loud(self.node.settings) + [
+            f"reload changed nothing: {problem}" for problem in self.reload_problems
+        ]
+
+    @property
+    def ready_problems(self) -> list[str]:
+        """Why this worker should get no traffic; empty: it should."""
+        settings = self.node.settings
+        problems = []
+        if self.draining:
+            problems.append("draining")
+        if not settings.proxy.id:
+            problems.append("[proxy] id is not set")
+        if not settings.proxy.secret:
+            problems.append("[proxy] secret is not set")
+        if not settings.upstream.endpoints:
+            problems.append("no [upstream] endpoint is configured")
+        else:
+            health = self.node.upstream.health()
+            if not any(
+                place["healthy"] and place["lastSuccessSecondsAgo"] is not None for place in health
+            ):
+                reasons = [place["lastError"] for place in health if place["lastError"]]
+                why = reasons[0] if reasons else self.node.upstream.resolution_error
+                problems.append(f"the upstream cannot be reached: {why or 'not tried yet'}")
+        if len(self.connections) >= self._agents_limit:
+            problems.append("the connection limit is reached")
+        return problems
+
+    def _set_budget(self, settings: Settings) -> None:
+        """Fit the connection limits to the descriptors that the system grants."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = settings.limits.connections * 2 + _SPARE_DESCRIPTORS
+        if soft < wanted:
+            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self._limit = min(settings.limits.connections, (soft - _SPARE_DESCRIPTORS) // 2)
+        if self._limit < settings.limits.connections:
+            _log.warning(
+                "only %d of [limits] connections = %d fit into %d descriptors; raise LimitNOFILE",
+                self._limit,
+                settings.limits.connections,
+                soft,
+            )
+        reserve = max(1, self._limit * settings.limits.platform_share // 100)
+        self._agents_limit = self._limit - reserve
+
+    # Accepting: runs in the hub, must not block.
+
+    def _accept(self, zone: Zone, sock: socket.socket, address: Any) -> None:
+        source = address[0]
+        node = self.node
+        accepted = node.accept(source, zone)
+        kind = accepted.caller.kind
+        refusal = ""
+        if kind == "stranger":
+            refusal = "stranger"
+        elif len(self.connections) >= (self._agents_limit if kind == "agent" else self._limit):
+            refusal = "over_connection_limit"
+        elif (
+            kind == "agent"
+            and self._per_source[source] >= node.settings.limits.connections_per_source
+        ):
+            refusal = "over_source_limit"
+        if refusal:
+            sock.close()
+            self._note_refusal(refusal, source)
+            return
+        self._per_source[source] += 1
+        self.telemetry.events["accepted_" + kind] += 1
+        connection = Connection(sock, accepted, node, self)
+        self.connections.add(connection)
+        gevent.spawn_raw(self._run, connection, source)
+
+    def _run(self, connection: Connection, source: str) -> None:
+        try:
+            connection.run()
+        finally:
+            self.connections.discard(connection)
+            self._per_source[source] -= 1
+            if not self._per_source[source]:
+                del self._per_source[source]
+
+    def _note_refusal(self, refusal: str, source: str) -> None:
+        self.telemetry.events["refused_" + refusal] += 1
+        now = time.monotonic()
+        if now - self._warned_at > _WARN_EVERY_S:  # a flood must not flood the log
+            self._warned_at = now
+            _log.warning("closed a connection from %s: %s", source, refusal.replace("_", " "))
+
+    # Listeners, our own and those of siblings that are being restarted.
+
+    def _listen(self, key: Key, zone: Zone, sock: socket.socket) -> None:
+        self._listeners[key] = listener = Listener(sock, zone, self._accept)
+        listener.start()
+
+    def _adopt(self, given: Set) -> None:
+        zones = _wanted(self.node.settings)
+        default = self.node.settings.zones[0]
+        adopted = {
+            key: Listener(sock, zones.get(key, default), self._accept)
+            for key, sock in given.items()
+        }
+        for listener in adopted.values():
+            listener.start()
+        self._adopted.append(adopted)
+
+    def _give_back(self) -> Set:
+        if not self._adopted:
+            return {}
+        given: Set = {}
+        for key, listener in self._adopted.pop(0).items():
+            given[key] = listener.socket.dup()
+            listener.close()
+        return given
+
+    # Reload and drain.
+
+    def _on_hup(self) -> None:
+        gevent.spawn(self._reload)
+
+    def _reload(self) -> None:
+        try:
+            settings = configuration.load(self._conf_path)
+            node = Node(settings)
+            wanted = _wanted(settings)
+            opened = {key: _open(settings, key) for key in wanted if key not in self._listeners}
+        except (ConfigurationProblems, OSError) as error:
+            problems = error.problems if isinstance(error, ConfigurationProblems) else [error]
+            self.reload_problems = [str(problem) for problem in problems]
+            for text in self.reload_problems:
+                _log.error("reload changed nothing: %s", text)
+            return
+        self.reload_problems = []
+        self.node = node
+        self._set_budget(settings)
+        self.telemetry.set_log(settings.log.format, access=settings.log.access)
+        logs.start(settings.log.level, settings.log.format, self.number)
+        for key in [key for key in self._listeners if key not in wanted]:
+            self._listeners.pop(key).finish()
+        for key, sock in opened.items():
+            self._listen(key, wanted[key], sock)
+        for key, zone in wanted.items():
+            self._listeners[key].zone = zone
+        self.telemetry.events["reloaded"] += 1
+        _log.info("worker %d has read its configuration again", self.number)
+        _warn(settings)
+        node.upstream.probe()
+
+    def _on_term(self) -> None:
+        if not self.draining:
+            self.draining = True
+            gevent.spawn(self._drain)
+
+    def _drain(self) -> None:
+        drain = self.node.settings.drain
+        _log.info("worker %d drains: %d connections", self.number, len(self.connections))
+        gevent.sleep(drain.delay)
+        self._handover.stop_adopting()
+        listeners = list(self._listeners.items())
+        listeners += [item for adopted in self._adopted for item in adopted.items()]
+        # A sibling accepts on for us; the last worker empties the queues and closes.
+        given = self._handover.give({key: listener.socket for key, listener in listeners})
+        for _, listener in listeners:
+            if given:
+                listener.close()
+            else:
+                listener.finish()
+        for connection in tuple(self.connections):
+            cap_s: float = drain.timeout
+            if connection.tunnelling:
+                cap_s *= random.random()  # spread, so that agents do not come back as one
+            connection.drain(_DRAINED_IDLE_S, cap_s)
+        deadline = time.monotonic() + drain.timeout + 1.0
+        while self.connections and time.monotonic() < deadline:
+            gevent.sleep(0.05)
+        if self.connections:
+            _log.warning("worker %d gives up %d connections", self.number, len(self.connections))
+        self._stopped.set()
+
+    def _probe_forever(self) -> None:
+        """Know whether the upstream is there, also when no agent has asked lately."""
+        while True:
+            try:
+                self.node.upstream.probe()
+            except Exception:
+                _log.exception("a defect ended an upstream probe")
+            gevent.sleep(_PROBE_EVERY_S)
+
+
+def _wanted(settings: Settings) -> dict[Key, Zone]:
+    """Return every listener that `settings` ask for, and the zone it serves."""
+    zone = settings.zones[0]
+    listen = settings.listen
+    return {(address, "", listen.port): zone for address in listen.addresses}
+
+
+def _open(settings: Settings, key: Key) -> socket.socket:
+    address, device, port = key
+    try:
+        return open_listener(
+            address,
+            port,
+            backlog=settings.listen.backlog,
+            device=device,
+            keepalive_s=int(settings.timeouts.tcp_keepalive),
+        )
+    except OSError as error:
+        raise OSError(error.errno, f"[listen] {address} port {port}: {error.strerror}") from error
+
+
+def _loud(settings: Settings) -> list[str]:
+    """Return what is allowed only on purpose, and is therefore said wherever one looks."""
+    warnings = []
+    if settings.upstream.endpoints and not settings.upstream.verify:
+        warnings.append("[upstream] verify = no: whoever answers is taken for the platform")
+    if settings.agents.allow_loopback:
+        warnings.append("[agents] allow_loopback = yes: for demonstrations on one machine only")
+    if settings.platform.routes == "any":
+        warnings.append("[platform] routes = any: routes without a seal are followed")
+    for section, min_tls in (
+        ("listen", settings.listen.min_tls),
+        ("upstream", settings.upstream.min_tls),
+        ("agents", settings.agents.min_tls),
+    ):
+        if min_tls in ("1.0", "1.1"):
+            warnings.append(f"[{section}] min_tls = {min_tls}: for old agents, breakable")
+    return warnings
+
+
+def _warn(settings: Settings) -> None:
+    for warning in _loud(settings):
+        _log.warning("%s", warning)

@@ -90,10 +90,14 @@ def _agents(settings: Settings) -> Iterator[Contradiction]:
         message = "verify = ca needs to know which authorities"
         yield Contradiction("agents", "ca_file", message, "Set ca_file, or verify = no.")
     places = [("agents", agents.networks)]
-    places += [(f"zones/{zone.name}", zone.networks) for zone in settings.zones]
-    for section, networks in dict(places).items():
+    places += [
+        (f"zones/{zone.name}", zone.networks)
+        for zone in settings.zones
+        if zone.networks != agents.networks
+    ]
+    for section, networks in places:
         local = [one for one in networks if any(_inside(one, loop) for loop in _LOOPBACK)]
-        if local and not agents.allow_loopback and (section == "agents" or settings.zones):
+        if local and not agents.allow_loopback:
             message = f"{local[0]} is this machine itself"
             remedy = "Take it out, or set [agents] allow_loopback = yes for a demonstration."
             yield Contradiction(section, "networks", message, remedy)

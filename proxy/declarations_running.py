@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.values import Declaration
+from proxy.declaration import PATH_RANGE, Declaration
 
 __all__ = ["RUNNING"]
 
@@ -17,7 +17,16 @@ def _time(
 ) -> Declaration:
     span = f"{low:g} to {high:.0f}"
     return Declaration(
-        section, key, "seconds", default, span, sense, wrong, unit="seconds", low=low, high=high
+        section,
+        key,
+        "seconds",
+        default=default,
+        range=span,
+        sense=sense,
+        wrong=wrong,
+        unit="seconds",
+        low=low,
+        high=high,
     )
 
 
@@ -26,7 +35,16 @@ def _count(
 ) -> Declaration:
     span = f"{low} to {high}"
     return Declaration(
-        section, key, "integer", str(default), span, sense, wrong, unit=unit, low=low, high=high
+        section,
+        key,
+        "integer",
+        default=str(default),
+        range=span,
+        sense=sense,
+        wrong=wrong,
+        unit=unit,
+        low=low,
+        high=high,
     )
 
 
@@ -212,19 +230,19 @@ _ADMIN: Final = (
         "admin",
         "address",
         "address",
-        "127.0.0.1",
-        "127.0.0.1 to 127.255.255.254, or ::1",
-        "Where /live, /ready, /metrics and /status answer, without TLS or password.",
-        "An address that others reach is refused.",
+        default="127.0.0.1",
+        range="127.0.0.1 to 127.255.255.254, or ::1",
+        sense="Where /live, /ready, /metrics and /status answer, without TLS or password.",
+        wrong="An address that others reach is refused.",
     ),
     Declaration(
         "admin",
         "port",
         "integer",
-        "2004",
-        "1 to 65535",
-        "The port for them.",
-        "One that is taken: the workers do not start.",
+        default="2004",
+        range="1 to 65535",
+        sense="The port for them.",
+        wrong="One that is taken: the workers do not start.",
         low=1,
         high=65535,
     ),
@@ -232,11 +250,11 @@ _ADMIN: Final = (
         "admin",
         "run_dir",
         "path",
-        "var/run",
-        "a path; a relative one begins at the folder above this file's",
-        "Where the workers' sockets are, by which one answers for all.",
-        "Not writable, or too long for a socket's path (about 90 characters): /metrics shows one "
-        "worker only.",
+        default="var/run",
+        range=PATH_RANGE,
+        sense="Where the workers' sockets are, by which one answers for all.",
+        wrong="Not writable, or too long for a socket's path (about 90 characters): /metrics shows "
+        "one worker only.",
     ),
 )
 _LOG: Final = (
@@ -244,30 +262,30 @@ _LOG: Final = (
         "log",
         "format",
         "choice",
-        "plain",
-        "plain or json",
-        "How lines are written: key=value, or one JSON object each.",
-        "One that your log collector does not read: it files nothing.",
+        default="plain",
+        range="plain or json",
+        sense="How lines are written: key=value, or one JSON object each.",
+        wrong="One that your log collector does not read: it files nothing.",
         choices=("plain", "json"),
     ),
     Declaration(
         "log",
         "level",
         "choice",
-        "info",
-        "debug, info, warning or error",
-        "From which weight on events are logged.",
-        "error: degraded service goes unnoticed. debug: large files.",
+        default="info",
+        range="debug, info, warning or error",
+        sense="From which weight on events are logged.",
+        wrong="error: degraded service goes unnoticed. debug: large files.",
         choices=("debug", "info", "warning", "error"),
     ),
     Declaration(
         "log",
         "access",
         "flag",
-        "yes",
-        "yes or no",
-        "Whether each exchange and tunnel gets its line.",
-        "no: nobody can tell afterwards who called whom.",
+        default="yes",
+        range="yes or no",
+        sense="Whether each exchange and tunnel gets its line.",
+        wrong="no: nobody can tell afterwards who called whom.",
     ),
 )
 

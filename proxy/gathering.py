@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
+from proxy.declaration import Declaration
 from proxy.declarations import DECLARATIONS, SECTIONS
 from proxy.errors import Problem
 from proxy.inifile import Entry, IniFile
-from proxy.values import Declaration, Value, from_text
+from proxy.values import Value, from_text
 
 __all__ = ["Gathered", "gather"]
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from proxy import consistency, inifile
+from proxy.declaration import Declaration
 from proxy.declarations import DECLARATIONS, SECTIONS, declaration
 from proxy.errors import ConfigurationProblems, Problem
 from proxy.gathering import Gathered, gather
@@ -37,7 +38,7 @@ from proxy.shapes import (
     Upstream,
     Zone,
 )
-from proxy.values import Declaration, Value, as_text
+from proxy.values import Value, as_text
 
 __all__ = [
     "DECLARATIONS",

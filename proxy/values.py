@@ -1,6 +1,6 @@
-"""One declaration per setting, and what its text means: text to value, value to text.
+"""What the text of a setting means: text to value, value to text, for each kind there is.
 
-Layer 0 (pure). Neighbours: `declarations` lists the settings, `settings` reads files with them.
+Layer 0 (pure). Neighbours: `declaration` below, `gathering` and `settings` above.
 A reader raises ValueError with what is wrong; the remedy is the declaration's range. The text of
 a secret never enters a message.
 """
@@ -9,35 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
+from proxy.declaration import SECRET_MINIMUM, Declaration, Kind
 from proxy.shapes import Endpoint, Network
 
-__all__ = ["SECRET_MINIMUM", "Declaration", "Kind", "Value", "as_text", "from_text"]
+__all__ = ["Value", "as_text", "from_text"]
 
-Kind: TypeAlias = Literal[
-    "address",
-    "addresses",
-    "choice",
-    "endpoint",
-    "endpoints",
-    "fingerprint",
-    "flag",
-    "id",
-    "integer",
-    "interface",
-    "name",
-    "networks",
-    "password",
-    "path",
-    "ports",
-    "seconds",
-    "secret",
-    "text",
-    "url",
-]
 Value: TypeAlias = (
     bool
     | int
@@ -52,7 +31,6 @@ Value: TypeAlias = (
     | tuple[Network, ...]
 )
 
-SECRET_MINIMUM: Final = 32
 _MASK: Final = "********"
 _FLAGS: Final = {word: True for word in ("yes", "true", "on", "1")} | {
     word: False for word in ("no", "false", "off", "0")
@@ -62,36 +40,6 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,14}")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _DECIMAL = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """One setting. `section` "zones.*" and "peers.*" mean each [[name]] inside that section.
-
-    `default` is written as in the file. `low` and `high` bound numbers; `choices` a choice.
-    `attribute` is the field of the section's class, where it is not the key.
-    """
-
-    section: str
-    key: str
-    kind: Kind
-    default: str
-    range: str
-    sense: str
-    wrong: str
-    unit: str = ""
-    low: float = 0
-    high: float = 0
-    choices: tuple[str, ...] = ()
-    attribute: str = ""
-
-    @property
-    def field(self) -> str:
-        return self.attribute or self.key
-
-    @property
-    def is_secret(self) -> bool:
-        return self.kind in ("secret", "password")
 
 
 def from_text(text: str, declaration: Declaration) -> Value:
@@ -271,6 +219,10 @@ def _secret(text: str, declaration: Declaration) -> bytes:
 
 
 def _text(text: str, declaration: Declaration) -> str:
+    if text and not text.isprintable():
+        raise ValueError("there are characters in it that cannot be printed")
+    if declaration.high and len(text) > declaration.high:
+        raise ValueError("this is too long")
     return text
 
 

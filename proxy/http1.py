@@ -128,7 +128,9 @@ class _Reader:
                 raise self._error(_STRAY)
             self._scanned = reach - start
             return None
-        self._check_size(start, line_end, end)
+        limits = self._limits
+        if line_end - start > limits.line_bytes or end - start > limits.head_bytes:
+            self._check_size(start, line_end, end)
         self._scanned = 0
         self._position = end + 4
         return buffer[start : end + 2]

@@ -53,7 +53,13 @@ END: Final = Mark("END")
 NEED_DATA: Final = Mark("NEED_DATA")
 
 
-_CHUNK_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
+# RFC 9112 7.1.1 without its "bad" white space: llhttp refuses that too, and readers differ on it.
+_CHUNK_LINE: Final = re.compile(
+    rb"([0-9A-Fa-f]{1,15})"
+    rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+    rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
+    rb'|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"))?)*+'
+)
 _STRAY_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
 _STRAY: Final = "a line that does not end with CRLF, or a NUL (RFC 9112 2.2)"
 
@@ -208,7 +214,7 @@ class _Reader:
             return False
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
-            raise self._error("a chunk's size is not a hexadecimal number of at most 15 digits")
+            raise self._error("a chunk's size is not up to 15 hexadecimal digits and extensions")
         self._remaining = int(match[1], 16)
         if self._remaining:
             self._state = _COUNTED
@@ -238,7 +244,9 @@ class _Reader:
             if not line:
                 self._state = _HEAD
                 return END
-            split_fields(line + b"\r\n", 1, self._error)
+            for name, _ in split_fields(line + b"\r\n", 1, self._error):
+                if name.lower() in (b"content-length", b"transfer-encoding"):
+                    raise self._error("a framing field in a trailer (RFC 9110 6.5.1)")
 
     def _take_line(self, what: str) -> bytes | None:
         end = self._buffer.find(b"\r\n", self._position)

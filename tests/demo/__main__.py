@@ -69,7 +69,8 @@ def _interrupt(_signal: int, _frame: object) -> None:
 def _demonstrate(var: Path, own: Belongings, places: Places, workers: int, *, once: bool) -> int:
     demo = var / "demo"
     platform = self_signed(demo, "platform", (places.platform_host,))
-    most_fds = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    most_fds = sys.maxsize if hard == resource.RLIM_INFINITY else hard
     conf = demo / "proxy.ini"
     belongings.derive_configuration(MANUAL, conf, own, places, platform.certificate, most_fds)
     control = demo / "platform.sock"
@@ -141,7 +142,9 @@ def _run_for_real(conf: Path, settings: Settings, var: Path, own: Belongings, wo
     listening = [("proxy", (host, settings.listen.port)) for host in settings.listen.addresses]
     admin = ("admin listener", (settings.admin.address, settings.admin.port))
     require_free([*listening, admin])
-    supervision = Supervision(ROOT, var, conf, "", workers=workers, fds=_descriptors(settings))
+    fds = _descriptors(settings)
+    _require_descriptors(fds)
+    supervision = Supervision(ROOT, var, conf, "", workers=workers, fds=fds)
     extra = {} if settings.proxy.secret else {_SECRET: own.secret.read_text().strip()}
     if not settings.proxy.id:
         print(f"No [proxy] id in {_short(conf)}: the platform cannot register this proxy.")
@@ -187,6 +190,16 @@ def _ended(supervision: Supervision) -> Iterator[None]:
 def _descriptors(settings: Settings) -> int:
     """Of one worker: both sides of every connection, and what it needs for itself."""
     return 2 * settings.limits.connections + 512
+
+
+def _require_descriptors(wanted: int) -> None:
+    """Raises: NotStarted. Root may raise the limit, and supervisord does."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard != resource.RLIM_INFINITY and hard < wanted and os.geteuid() != 0:
+        raise NotStarted(
+            f"every worker needs {wanted} file descriptors, the limit is {hard}; raise it "
+            f"(ulimit -Hn {wanted}) or set [limits] connections = {(hard - 512) // 2}"
+        )
 
 
 def _supervisorctl(var: Path) -> str:

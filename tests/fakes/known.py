@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
+from tests.fakes.messages import Request
+
+IDENTITY_FIELDS = ("Agent-Proxy-Id", "Agent-Proxy-Zone", "Agent-Proxy-Source", "Agent-Route")
 FIRST_MESSAGE_FIELDS = frozenset(
     "ipv4 ipv6 agent_id token vm_instance injected_id version protocol_version platform "
     "platform_version features".split()
@@ -25,6 +28,30 @@ class KnownAgent(NamedTuple):
     agent_id: str
     name: str
     generation: str  # first | last
+
+
+def repeated_fields(request: Request) -> list[str]:
+    """Identity fields that came more than once: somebody's spoofed one got through."""
+    return [name for name in IDENTITY_FIELDS if len(request.fields(name)) > 1]
+
+
+def shown_fields(request: Request) -> dict[str, str]:
+    """What the journal shows of a request's head."""
+    return {name: request.field(name) for name in (*IDENTITY_FIELDS, "Forwarded", "Via")}
+
+
+def find(
+    agents: dict[Identity, KnownAgent], source: str, zone: str = "", proxy_id: str = ""
+) -> KnownAgent:
+    """The one agent with that address. Raises: KeyError for none and for several."""
+    found = [
+        agent
+        for key, agent in list(agents.items())
+        if key.source == source and zone in ("", key.zone) and proxy_id in ("", key.proxy_id)
+    ]
+    if len(found) != 1:
+        raise KeyError(f"{len(found)} agents with address {source!r}")
+    return found[0]
 
 
 def document_of(body: bytes) -> dict[str, object]:

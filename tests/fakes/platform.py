@@ -29,7 +29,10 @@ from tests.fakes.known import (
     Identity,
     KnownAgent,
     document_of,
+    find,
     handshake_answer,
+    repeated_fields,
+    shown_fields,
 )
 from tests.fakes.messages import Fields, Reply, Request, Response, ask, serve
 from tests.fakes.sessions import Session
@@ -54,9 +57,6 @@ WEBSOCKET = "/ws"
 SUBPROTOCOL = "dcm"
 FORCE_BACKOFF_S = 1.0
 ANSWER_TIMEOUT_S = 30.0
-
-_IDENTITY_FIELDS = ("Agent-Proxy-Id", "Agent-Proxy-Zone", "Agent-Proxy-Source", "Agent-Route")
-_SHOWN_FIELDS = (*_IDENTITY_FIELDS, "Forwarded", "Via")
 
 
 class Platform:
@@ -158,14 +158,7 @@ class Platform:
 
     def find(self, source: str, zone: str = "", proxy_id: str = "") -> KnownAgent:
         """The one known agent with that address. Raises: KeyError for none and for several."""
-        found = [
-            agent
-            for key, agent in self.agents.items()
-            if key.source == source and zone in ("", key.zone) and proxy_id in ("", key.proxy_id)
-        ]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} agents with address {source!r}")
-        return found[0]
+        return find(self.agents, source, zone, proxy_id)
 
     def is_connected(self, identity: Identity) -> bool:
         return identity in self._sessions
@@ -190,11 +183,11 @@ class Platform:
         serve(sock, peer, self._handle, self._upgrade)
 
     def _note(self, what: str, request: Request, result: str) -> None:
-        shown = {name: request.field(name) for name in _SHOWN_FIELDS}
+        shown = shown_fields(request)
         self.journal.add(what, request.peer, f"{request.method} {request.path}", shown, result)
 
     def _refusal(self, request: Request) -> Response | None:
-        repeated = [name for name in _IDENTITY_FIELDS if len(request.fields(name)) > 1]
+        repeated = repeated_fields(request)
         if repeated:
             self._note("refused", request, f"400 {repeated[0]} repeated")
             return Response(400)

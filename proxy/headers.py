@@ -43,9 +43,10 @@ _HOP_NAMES: Final = frozenset(
     b"proxy-authorization proxy-connection proxy-authentication-info".split()
 )
 _TRACE_NAMES: Final = frozenset(b"forwarded via x-real-ip".split())
-# A Connection field may not take these away: framing and Host are written by us.
+# A Connection field may not take these away: framing and Host are written by us, and without
+# its route a call on the way down would be taken for an agent's request.
 _NOT_NOMINATED: Final = frozenset(
-    b"close keep-alive upgrade host content-length transfer-encoding".split()
+    b"close keep-alive upgrade host content-length transfer-encoding agent-route".split()
 )
 
 
@@ -94,6 +95,11 @@ def field(headers: list[Header], name: bytes) -> list[bytes]:
     return [value for key, value in headers if key.lower() == name]
 
 
+def _without_nominated(headers: list[Header], options: frozenset[bytes]) -> list[Header]:
+    nominated = {option.replace(b"_", b"-") for option in options} - _NOT_NOMINATED
+    return [item for item in headers if canonical(item[0]) not in nominated]
+
+
 def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes:
     """Return the head to send to the next hop, whose host and port is `authority`.
 
@@ -101,9 +107,8 @@ def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes
     """
     strip, keep_host, added = rewrite
     headers = head.headers
-    nominated = head.options - _NOT_NOMINATED
-    if nominated:
-        headers = [item for item in headers if canonical(item[0]) not in nominated]
+    if not head.options <= _NOT_NOMINATED:
+        headers = _without_nominated(headers, head.options)
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target)]
     if not head.host:
         lines.append(b"Host: %b\r\n" % authority)
@@ -138,30 +143,40 @@ def response_head(
     status = head.status
     strip = _HOP | _PROXY_STATUS if to_agent else _HOP
     headers = head.headers
-    nominated = head.options - _NOT_NOMINATED
-    if nominated:
-        headers = [item for item in headers if canonical(item[0]) not in nominated]
+    if not head.options <= _NOT_NOMINATED:
+        headers = _without_nominated(headers, head.options)
     lines = [b"HTTP/1.1 %d %b\r\n" % (status, head.reason)]
     for name, value in headers:
         nature = _nature(name)
         if nature == _PASS:
             lines.append(b"%b: %b\r\n" % (name, value))
-        elif nature & strip or nature == _CODING:
+        elif nature & strip:
             continue
+        elif nature == _CODING:
+            if head.framing == CHUNKED and client_minor:
+                lines.append(b"Transfer-Encoding: chunked\r\n")
         elif nature == _LENGTH and (status < 200 or status == 204):
             continue  # RFC 9110 8.6: never in these
         else:
             lines.append(b"%b: %b\r\n" % (name, value))
-    if head.framing == CHUNKED and client_minor:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
-    if status == 101 or (status == 426 and head.upgrade):
-        # The two responses in which Upgrade means something (RFC 9110 15.2.2, 15.5.22).
-        options = b"Upgrade" if keep_alive or status == 101 else b"close, Upgrade"
-        lines.append(b"Connection: %b\r\nUpgrade: %b\r\n" % (options, head.upgrade or b""))
-    elif status >= 200:
-        if not keep_alive or head.framing == UNTIL_CLOSE:
-            lines.append(b"Connection: close\r\n")
-        elif not client_minor:
-            lines.append(b"Connection: keep-alive\r\n")
+    lines.append(_connection_lines(head, client_minor, keep_alive))
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+def _connection_lines(head: ResponseHead, client_minor: int, keep_alive: bool) -> bytes:
+    """Return what the caller is told of its connection; nothing where nothing needs saying."""
+    status, framing = head.status, head.framing
+    if status == 101:
+        return b"Connection: Upgrade\r\nUpgrade: %b\r\n" % (head.upgrade or b"")
+    if status < 200:
+        return b""
+    # HTTP/1.0 knows no chunks: there such a body ends with the connection.
+    closing = not keep_alive or framing == UNTIL_CLOSE or (framing == CHUNKED and not client_minor)
+    if status == 426 and head.upgrade and client_minor:
+        # The only other response in which Upgrade means something (RFC 9110 15.5.22).
+        options = b"close, Upgrade" if closing else b"Upgrade"
+        return b"Connection: %b\r\nUpgrade: %b\r\n" % (options, head.upgrade)
+    if closing:
+        return b"Connection: close\r\n"
+    return b"" if client_minor else b"Connection: keep-alive\r\n"

@@ -157,8 +157,8 @@ networks = 127.0.2.1/32
 networks = 127.0.0.0/24
 allow_loopback = yes
 [limits]
-connections = 10000
-connections_per_source = 10000
+connections = 9900
+connections_per_source = 9900
 [drain]
 delay = 0
 timeout = 1
@@ -168,6 +168,7 @@ run_dir = {folder}
 [log]
 access = yes
 """)
+    configuration.chmod(0o600)
     executable = str(REPOSITORY / ".venv" / "bin" / "agent-proxy")
     argv = [executable, "worker", "--conf", str(configuration), "--number"]
     return [

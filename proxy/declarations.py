@@ -154,7 +154,7 @@ _PLATFORM: Final = (
         default="",
         range=PATH_RANGE,
         sense="If set, the platform must also show a client certificate of these authorities, PEM.",
-        wrong="The wrong ones: every call of the platform is refused.",
+        wrong="Other authorities than its own: every call of the platform is refused.",
     ),
     Declaration(
         "platform",

@@ -20,7 +20,7 @@ UPSTREAM: Final = (
         range="host:port, several separated by commas",
         sense="The platform's dispatcher, such as provisioning.example.com:3302. Several are "
         "tried in turn.",
-        wrong="Empty: agents are answered 503. Wrong: 503 as well, and /ready says why.",
+        wrong="Empty or not answering: agents get 503, and /ready says why.",
         attribute="endpoints",
     ),
     Declaration(
@@ -41,7 +41,8 @@ UPSTREAM: Final = (
         range=PATH_RANGE,
         sense="The authorities the platform's certificate is checked against, PEM. Empty takes the "
         "system's.",
-        wrong="The wrong ones: agents are answered 503, and `agent-proxy check` says FAIL.",
+        wrong="Other authorities than its own: agents are answered 503, and `agent-proxy "
+        "check` says FAIL.",
     ),
     Declaration(
         "upstream",
@@ -163,7 +164,7 @@ AGENTS: Final = (
         default="",
         range=PATH_RANGE,
         sense="With verify = ca: the authorities agents' certificates are checked against, PEM.",
-        wrong="The wrong ones: every call to an agent fails.",
+        wrong="Other authorities than its own: every call to an agent fails.",
     ),
     Declaration(
         "agents",
@@ -244,7 +245,7 @@ PEERS: Final = (
         range="nearer or farther",
         sense="nearer (to the agents): it uses this proxy as its upstream. farther: it routes "
         "through this one.",
-        wrong="The wrong way round: its traffic is refused.",
+        wrong="The other way round: its traffic is refused.",
         choices=("nearer", "farther"),
     ),
     Declaration(

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from proxy.declarations import declaration
-from proxy.values import from_text
+from proxy.values import as_text, from_text
 
 __all__ = ["Migration", "migrate"]
 
 _OLD_UPSTREAM: Final = "provisioning.enstratus.com:3302"
+_ADMIN_PORT: Final = declaration("admin", "port").default
+_NEXT_PORT: Final = "2005"
 _SECRET_NAME = re.compile(r"passw|secret|token|credential|private|keystore|pwd|key$", re.I)
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)")
 _ESCAPED: Final = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
@@ -46,7 +48,9 @@ def migrate(text: str) -> Migration:
     properties: dict[str, str] = {}
     for key, value in _properties(text):
         if key in properties:
-            notes.append(f"{key} was set more than once; the last one counted, as it did in Java.")
+            notes.append(
+                f"{_short(key)} was set more than once; the last one counted, as it did in Java."
+            )
         properties[key] = value
     carried: dict[tuple[str, str], str] = {}
     for key, value in properties.items():
@@ -71,13 +75,8 @@ def _lowered(properties: dict[str, str]) -> set[str]:
 
 def _properties(text: str) -> list[tuple[str, str]]:
     """Read lines as java.util.Properties does."""
-    found = []
-    for line in _logical_lines(text):
-        match = _SEPARATOR.fullmatch(line)
-        if match is None:  # a backslash that ends the file inside the key
-            continue
-        found.append((_unescaped(match[1]), _unescaped(match[2]).strip()))
-    return found
+    matches = (_SEPARATOR.fullmatch(line) for line in _logical_lines(text))
+    return [(_unescaped(one[1]), _unescaped(one[2]).strip()) for one in matches if one]
 
 
 def _logical_lines(text: str) -> list[str]:
@@ -137,7 +136,7 @@ def _checked(section: str, key: str, value: str, old: str, notes: list[str]) -> 
     """Carry the value over if the new proxy takes it, say so if not."""
     one = declaration(section, key)
     try:
-        from_text(value, one)
+        value = as_text(from_text(value, one), one)
     except ValueError as error:
         shown = _short(value)
         notes.append(
@@ -177,11 +176,16 @@ def _validation(key: str, value: str, notes: list[str]) -> list[_Carried]:
 
 
 def _port(key: str, value: str, notes: list[str]) -> list[_Carried]:
-    return _checked("listen", "port", value, key, notes)
+    carried = _checked("listen", "port", value, key, notes)
+    if value == _ADMIN_PORT:
+        notes.append(f"{key} is the port of [admin] here; that one was set to {_NEXT_PORT}.")
+        carried.append(_Carried("admin", "port", _NEXT_PORT))
+    return carried
 
 
 def _address(key: str, value: str, notes: list[str]) -> list[_Carried]:
-    return _checked("listen", "addresses", value, key, notes)
+    # Empty and * were every address, which is the default.
+    return _checked("listen", "addresses", value, key, notes) if value.strip("*") else []
 
 
 def _time(setting: str) -> Callable[[str, str, list[str]], list[_Carried]]:
@@ -249,7 +253,7 @@ def _ini(carried: dict[tuple[str, str], str]) -> str:
         "# Written by `agent-proxy migrate` from the old proxy's agentproxy.properties.",
         "# What is not here has its default; conf/proxy.ini as shipped explains every setting.",
     ]
-    for section in ("proxy", "listen", "upstream", "platform", "timeouts"):
+    for section in ("proxy", "listen", "upstream", "platform", "timeouts", "admin"):
         own = [(key, value) for (where, key), value in carried.items() if where == section]
         extra = _TO_DO.get(section, ())
         if own or extra:

@@ -121,12 +121,16 @@ def _ports(text: str, declaration: Declaration) -> tuple[int, ...]:
 
 
 def _address(text: str, declaration: Declaration) -> str:
-    if not text:
-        return ""
     try:
-        return str(ip_address(text))
+        return _literal(text) if text else ""
     except ValueError:
         raise ValueError(f"{text!r} is not an IP address") from None
+
+
+def _literal(text: str) -> str:
+    if "%" in text:  # a scope index means something on one machine only
+        raise ValueError("there is a scope index")
+    return str(ip_address(text))
 
 
 def _addresses(text: str, declaration: Declaration) -> tuple[str, ...]:
@@ -152,7 +156,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 def _host(text: str) -> str:
     """A DNS name or an address, without brackets; as given, but canonical if an address."""
     try:
-        return str(ip_address(text))
+        return _literal(text)
     except ValueError:
         pass
     labels = text.removesuffix(".").split(".")
@@ -213,6 +217,7 @@ def _fingerprint(text: str, declaration: Declaration) -> str:
 
 
 def _secret(text: str, declaration: Declaration) -> bytes:
+    _text(text, declaration)
     if text and len(text) < SECRET_MINIMUM:
         raise ValueError(f"the secret is shorter than {SECRET_MINIMUM} characters")
     return text.encode()

@@ -1,3 +1,41 @@
-"""The agent proxy."""
+"""The agent proxy: the way between a cloud management platform and agents it cannot reach.
+
+One port, both directions; who calls decides which (docs: README, the wire: PROTOCOL).
+
+Pure, no socket, clock or log; tested without any of them:
+    errors        what can go wrong, with its HTTP status and whose fault it is
+    heads, http1  bytes <-> heads, body pieces, END; every limit and all strictness
+    headers       what is stripped and what is added, in each direction
+    route         the Agent-Route field: parse, next hop, seal, mint
+    proxyproto    PROXY protocol v2, as balancers speak it
+    shapes, declaration, declarations*, values, inifile, gathering, consistency, settings
+                  proxy.ini as a frozen Settings, or every problem of it at once
+    policy        who is calling, and what is done about it
+    answers       all that the proxy says in its own voice
+    migration     the old Java proxy's file as a proxy.ini
+
+One kind of I/O each:
+    configuration reads proxy.ini, secrets and the environment
+    tls           the contexts; `certificates` and `chain` make and judge files (command line only)
+    stream        TLS over a non-blocking socket; `deadline` bounds every wait
+    upstream      leases connections to platform and agents; the only file that knows urllib3
+    relay         one exchange; `tunnel` what follows a 101
+    telemetry     counters, recent errors, one access-log line per exchange; `logs` the events
+    probe         questions to an upstream for `check`
+
+Put together:
+    connection    the life of one accepted socket; `own` answers what is asked of the proxy itself
+    node          all that one configuration turns into, swapped whole on reload
+    worker        one process: `listener`, `handover`, `admin`, signals, drain
+    check, verbs, certificate_verbs, status_text, arguments, cli, __main__
+                  the command line
+
+The path of one request of an agent:
+    worker accepts, node classifies by source address -> connection.run: TLS under a deadline
+    -> http1 reads the head -> policy.decide: Forward(target, rewrite) or an answer of our own
+    -> relay: headers rewrites, upstream leases, the body follows, the response comes back
+    -> the lease is kept only if it is proved clean -> telemetry writes one line -> next request
+A call of the platform takes the same path; the direction is a value in Forward.
+"""
 
 __version__ = "0.1.0"

@@ -14,7 +14,7 @@ from typing import Final
 
 from proxy import settings
 from proxy.errors import ConfigurationProblems, Problem
-from proxy.shapes import Settings
+from proxy.settings import Settings
 
 __all__ = ["DEFAULT_PATH", "base", "load", "readable_by_others"]
 

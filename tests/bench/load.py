@@ -10,18 +10,21 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .programs import BenchError
 from .proxies import ANSWER_BYTES, HOST
 
 _ANSWER_TIMEOUT_S = 10.0
+_LOAD_TIMEOUT_S = 120.0
 _fork = multiprocessing.get_context("fork")
 _R = TypeVar("_R")
 
@@ -79,11 +82,48 @@ def warm_up(port: int) -> None:
 
 
 def _all(client: Callable[[_Job], _R], jobs: Sequence[_Job]) -> list[_R]:
-    with _fork.Pool(len(jobs)) as pool:
-        try:
-            return pool.map_async(client, jobs, chunksize=1).get(timeout=120)
-        except (OSError, multiprocessing.TimeoutError) as error:
-            raise BenchError(f"a client failed: {type(error).__name__}: {error}") from error
+    """Run a client process for each job and return what they measured.
+
+    Not multiprocessing.Pool: ending its idle workers by SIGTERM can wait for ever once a
+    signal handler in Python is inherited, as ours is.
+    """
+    ends, processes = [], []
+    deadline = time.monotonic() + _LOAD_TIMEOUT_S
+    try:
+        for job in jobs:
+            ours, theirs = _fork.Pipe(duplex=False)
+            process = _fork.Process(target=_report, args=(client, job, theirs))
+            process.start()
+            theirs.close()
+            ends.append(ours)
+            processes.append(process)
+        return [_result(end, deadline) for end in ends]
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+        for end in ends:
+            end.close()
+
+
+def _report(client: Callable[[_Job], object], job: _Job, end: Connection) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        end.send(client(job))
+    except (OSError, BenchError) as error:
+        end.send(BenchError(f"a client failed: {type(error).__name__}: {error}"))
+
+
+def _result(end: Connection, deadline: float) -> Any:
+    if not end.poll(max(0.0, deadline - time.monotonic())):
+        raise BenchError(f"a client did not finish within {_LOAD_TIMEOUT_S:.0f} s")
+    try:
+        result = end.recv()
+    except EOFError:
+        raise BenchError("a client process ended without a result") from None
+    if isinstance(result, BenchError):
+        raise result
+    return result
 
 
 def _context() -> ssl.SSLContext:

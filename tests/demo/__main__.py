@@ -29,6 +29,7 @@ from tests.fakes.certificates import self_signed
 ROOT = Path(__file__).resolve().parents[2]
 MANUAL = ROOT / "conf" / "proxy.ini"
 WATCH_S = 1.0
+START_TIMEOUT_S = 30.0
 _SECRET = "AGENT_PROXY_PROXY_SECRET"
 
 
@@ -151,11 +152,30 @@ def _run_for_real(conf: Path, settings: Settings, var: Path, own: Belongings, wo
         print(f"One was made for you: id = {own.proxy_id}\n")
     with _ended(supervision):
         supervision.start(extra)
-        print(f"The agent proxy runs by {_short(conf)}, {workers} workers; Ctrl-C ends it\n")
-        print(f"     {'processes':<23} {_supervisorctl(var)} status")
-        print(f"     {'logs':<23} {_short(var)}/log/worker-*.log, access-*.log", flush=True)
+        _wait_until_running(supervision)
+        if not supervision.failed():
+            _show_running(conf, settings, var, workers)
         return _watch(supervision)
     return 0
+
+
+def _show_running(conf: Path, settings: Settings, var: Path, workers: int) -> None:
+    print(f"The agent proxy runs by {_short(conf)}, {workers} workers; Ctrl-C ends it\n")
+    admin_url = f"http://{show((settings.admin.address, settings.admin.port))}"
+    print(f"     {'processes':<23} {_supervisorctl(var)} status")
+    print(f"     {'ready?':<23} curl {admin_url}/ready")
+    print(f"     {'status':<23} curl {admin_url}/status")
+    print(f"     {'logs':<23} {_short(var)}/log/worker-*.log, access-*.log", flush=True)
+
+
+def _wait_until_running(supervision: Supervision) -> None:
+    """Until all run or one is given up; _watch tells which."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        states = {process.state for process in supervision.processes()}
+        if states == {"RUNNING"} or "FATAL" in states:
+            return
+        time.sleep(0.1)
 
 
 def _watch(supervision: Supervision) -> int:

@@ -175,13 +175,13 @@ class Steps:
 
     def _require_processes(self) -> None:
         try:
-            failed = self._supervision.failed()
+            processes = self._supervision.processes()
         except (OSError, xmlrpc.client.Error) as fault:
             raise StepFailed("supervisord", f"is gone: {fault}", ["supervisord.log"]) from fault
-        if failed:
-            names = [process.name for process in failed]
-            logs = [f"{name}.log" for name in names]
-            why = "; ".join(f"{process.name}: {process.note}" for process in failed)
+        if any(process.state == "FATAL" for process in processes):
+            ailing = [process for process in processes if process.state in ("FATAL", "BACKOFF")]
+            why = "; ".join(f"{process.name}: {process.note}" for process in ailing)
+            logs = [f"{process.name}.log" for process in ailing]
             raise StepFailed(f"step {self._count}, processes given up", why, logs)
 
     def _fail(self, why: str) -> NoReturn:

@@ -2,89 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
+import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.demo.belongings import prepare
+from tests.demo.belongings import derive_configuration, prepare
 from tests.demo.places import Places, Taken, require_free
-
-ROOT = Path(__file__).resolve().parents[2]
-OFFSET = 20000
-START_TIMEOUT_S = 120.0
-
-
-def _processes_of(var: Path) -> list[str]:
-    """Command lines of everything that runs with this var directory, or was started for it."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):
-                environment = (entry / "environ").read_bytes().split(b"\0")
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                if f"AGENT_PROXY_VAR={var}".encode() in environment:
-                    found.append(command)
-    return found
-
-
-def _wait_for_none(var: Path, timeout_s: float = 60.0) -> list[str]:
-    deadline = time.monotonic() + timeout_s
-    while (left := _processes_of(var)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return left
-
-
-class _Demo:
-    def __init__(self, var: Path, *arguments: str) -> None:
-        self.var = var
-        command = [sys.executable, "-m", "tests.demo", "--var", str(var)]
-        command += ["--offset", str(OFFSET), "--workers", "2", *arguments]
-        self.process = subprocess.Popen(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def read_until(self, text: str) -> str:
-        assert self.process.stdout is not None
-        seen = ""
-        for line in self.process.stdout:
-            seen += line
-            if text in line:
-                return seen
-        pytest.fail(f"ended before {text!r}:\n{seen}")
-
-    def end(self) -> str:
-        if self.process.poll() is None:
-            self.process.terminate()
-        said, _ = self.process.communicate(timeout=START_TIMEOUT_S)
-        return str(said)
-
-
-@contextlib.contextmanager
-def _demo(var: Path, *arguments: str) -> Iterator[_Demo]:
-    demo = _Demo(var, *arguments)
-    try:
-        yield demo
-    finally:
-        demo.end()
+from tests.demo.running import (
+    OFFSET,
+    ROOT,
+    START_TIMEOUT_S,
+    demonstration,
+    processes_of,
+    wait_for_none,
+)
+from tests.fakes.certificates import self_signed
 
 
 @pytest.mark.e2e
 def test_all_steps_succeed_and_no_process_is_left(tmp_path: Path) -> None:
-    with _demo(tmp_path / "var", "--once") as demo:
+    with demonstration(tmp_path / "var", "--once") as demo:
         said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 0, said
     for shown in ("registration", "handshake of agent-3", "routed call to agent-2", "command to"):
         assert shown in said
     assert "All steps succeeded" in said
-    assert _processes_of(demo.var) == []
+    assert processes_of(demo.var) == []
     journal = (demo.var / "log" / "journal.log").read_text()
     assert "registration" in journal
     assert journal.count(" call ") == 2
@@ -94,35 +40,64 @@ def test_all_steps_succeed_and_no_process_is_left(tmp_path: Path) -> None:
 @pytest.mark.e2e
 @pytest.mark.parametrize("ends", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_everything(tmp_path: Path, ends: signal.Signals) -> None:
-    with _demo(tmp_path / "var") as demo:
+    with demonstration(tmp_path / "var") as demo:
         demo.read_until("agents it knows")
-        assert len(_processes_of(demo.var)) == 7  # supervisord, 2 workers, platform, 3 agents
+        assert len(processes_of(demo.var)) == 7  # supervisord, 2 workers, platform, 3 agents
         demo.process.send_signal(ends)
         said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 0
     assert "Every process has ended." in said
-    assert _processes_of(demo.var) == []
+    assert processes_of(demo.var) == []
 
 
 @pytest.mark.e2e
 def test_no_process_outlives_a_killed_demonstration(tmp_path: Path) -> None:
-    with _demo(tmp_path / "var") as demo:
+    with demonstration(tmp_path / "var") as demo:
         demo.read_until("agents it knows")
         demo.process.kill()
-        assert _wait_for_none(demo.var) == []
+        assert wait_for_none(demo.var) == []
 
 
 @pytest.mark.e2e
 def test_step_that_fails_is_named_with_the_last_log_lines(tmp_path: Path) -> None:
-    """A certificate that cannot be read: the workers are given up."""
+    """A key that cannot be read: the workers are given up."""
     own = prepare(tmp_path / "var")
-    own.certificate.write_text("not a certificate\n")
-    with _demo(tmp_path / "var", "--once") as demo:
+    own.key.write_text("not a key\n")
+    with demonstration(tmp_path / "var", "--once") as demo:
         said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 1
     assert "FAILED  step 1" in said
-    assert "worker-0.log, last lines:" in said
-    assert _processes_of(demo.var) == []
+    assert re.search(r"worker-[01]\.log, last lines:\n +\S", said)
+    assert processes_of(demo.var) == []
+
+
+@pytest.mark.e2e
+def test_conf_starts_the_proxy_alone(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    own = prepare(var)
+    platform = self_signed(var, "platform", ("127.0.2.1",))
+    conf = tmp_path / "conf" / "proxy.ini"
+    derive_configuration(
+        ROOT / "conf" / "proxy.ini", conf, own, Places(OFFSET), platform.certificate, 20000
+    )
+    with demonstration(var, "--conf", str(conf)) as demo:
+        demo.read_until("logs")
+        assert len(processes_of(demo.var)) == 3  # supervisord, 2 workers
+        demo.process.send_signal(signal.SIGINT)
+        said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
+    assert demo.process.returncode == 0, said
+    assert processes_of(demo.var) == []
+
+
+def test_bad_conf_shows_every_problem_and_starts_nothing(tmp_path: Path) -> None:
+    conf = tmp_path / "proxy.ini"
+    conf.write_text("[listen]\nport = many\n[upstraem]\n")
+    with demonstration(tmp_path / "var", "--conf", str(conf)) as demo:
+        said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
+    assert demo.process.returncode == 1
+    assert "proxy.ini:2" in said
+    assert "proxy.ini:3" in said
+    assert "upstream" in said
 
 
 def test_taken_port_is_named() -> None:
@@ -134,7 +109,7 @@ def test_taken_port_is_named() -> None:
 
 def test_taken_port_ends_make_run_before_anything_is_started(tmp_path: Path) -> None:
     with socket.create_server(Places(OFFSET).admin):
-        with _demo(tmp_path / "var", "--once") as demo:
+        with demonstration(tmp_path / "var", "--once") as demo:
             said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 1
     assert f"127.0.0.1:{OFFSET + 2004} for the proxy's admin listener: in use" in said

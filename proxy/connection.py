@@ -23,7 +23,7 @@ from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
 from proxy.node import Accepted, Node
 from proxy.policy import Forward, Own, Target
-from proxy.relay import Exchange, Patience
+from proxy.relay import Exchange
 from proxy.stream import AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record, Telemetry
 from proxy.upstream import Lease
@@ -123,6 +123,9 @@ class Connection:
 
     def _serve(self, stream: AcceptedStream, deadline: Deadline) -> None:
         self._requests = RequestReader(self._node.limits)
+        early = stream.recv_early()
+        if early:
+            self._requests.feed(early)
         timeouts = self._node.settings.timeouts
         idle_s = timeouts.request_head
         try:
@@ -210,26 +213,14 @@ class Connection:
         record: Record,
     ) -> bool:
         node = self._node
-        timeouts = node.settings.timeouts
         target = forward.target
-        to_platform = target.kind == "platform"
-        if to_platform:
+        if target.kind == "platform":
             record.direction, record.target = "agent_to_platform", "platform"
-            patience = Patience(
-                timeouts.upstream_answer,
-                timeouts.body_idle,
-                "platform",
-                "the platform did not answer within [timeouts] upstream_answer",
-            )
+            patience = node.patience_up
         else:
             record.direction = "platform_to_agent"
             record.target = f"{target.zone}/{target.host}:{target.port}"
-            patience = Patience(
-                timeouts.agent_answer,
-                timeouts.body_idle,
-                "agent",
-                "the agent did not answer within [timeouts] agent_answer",
-            )
+            patience = node.patience_down
         exchange = Exchange(
             stream,
             self._requests,

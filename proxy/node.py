@@ -15,6 +15,7 @@ from proxy import policy
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
 from proxy.policy import Address, Caller, Identity, Surroundings
+from proxy.relay import Patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
 from proxy.upstream import Agents, Upstream, head_limits
@@ -39,6 +40,14 @@ class Node:
         self.limits: HeadLimits = head_limits(settings)
         self.upstream = Upstream(settings, self.tls)
         self.agents = Agents(settings, self.tls)
+        timeouts = settings.timeouts
+        late = "the {0} did not answer within [timeouts] {0}_answer".format
+        self.patience_up = Patience(
+            timeouts.upstream_answer, timeouts.body_idle, "platform", late("upstream")
+        )
+        self.patience_down = Patience(
+            timeouts.agent_answer, timeouts.body_idle, "agent", late("agent")
+        )
         # Minting a return route costs two HMACs; an agent that reconnects needs it once.
         self.accept = functools.lru_cache(maxsize=16384)(self._accept)
 

@@ -131,7 +131,7 @@ class Exchange:
                 self._flush_upstream()
             if room_wanted and not upstream.unsent:
                 continue
-            if not client.unsent:
+            if not client.unsent and (lease.responses.buffered or self._closed):
                 progress = self._take_response()
                 if progress == _DONE:
                     break

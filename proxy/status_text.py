@@ -13,6 +13,7 @@ from typing import Any, Final
 __all__ = ["lines"]
 
 _INDENT: Final = "  "
+_WIDTH: Final = 110
 _WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -42,10 +43,25 @@ def _rows(items: list[Any], indent: str) -> list[str]:
     columns = list(dict.fromkeys(key for item in items for key in item))
     table = [[_words(column) for column in columns]]
     table += [[_text(item.get(column, "")) for column in columns] for item in items]
-    widths = [max(len(row[n]) for row in table) for n in range(len(columns))]
+    if _width(table) > _WIDTH:  # a few items with many fields: the fields go down instead
+        turned = [list(column) for column in zip(*table, strict=True)]
+        table = turned if _width(turned) <= _WIDTH else table
+    return [indent + line for line in _aligned(table)]
+
+
+def _widths(table: list[list[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*table, strict=True)]
+
+
+def _width(table: list[list[str]]) -> int:
+    widths = _widths(table)
+    return sum(widths) + len(_INDENT) * len(widths)
+
+
+def _aligned(table: list[list[str]]) -> list[str]:
+    widths = _widths(table)
     return [
-        indent
-        + _INDENT.join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        _INDENT.join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in table
     ]
 

@@ -9,6 +9,7 @@ Shell. Neighbours: `configuration` reads the settings, `listener` accepts, `conn
 
 from __future__ import annotations
 
+import gc
 import logging
 import random
 import resource
@@ -108,6 +109,9 @@ class Worker:
                 "worker %d of %s listens on %s port %d", self.number, __version__, address, port
             )
         _warn(settings)
+        # What is alive now stays: the collector need not walk it again and again.
+        gc.collect()
+        gc.freeze()
         self._stopped.wait()
         gevent.killall(helpers)
         self._admin.close()

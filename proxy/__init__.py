@@ -20,8 +20,9 @@ One kind of I/O each:
     stream        TLS over a non-blocking socket; `deadline` bounds every wait
     upstream      leases connections to platform and agents; the only file that knows urllib3
     relay         one exchange; `tunnel` what follows a 101
-    telemetry     counters, recent errors, one access-log line per exchange; `logs` the events
-    probe         questions to an upstream for `check`
+    telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
+                  `metrics` the counters as Prometheus reads them
+    probe         questions to an upstream for `check`; `outcome` is one line of it
 
 Put together:
     connection    the life of one accepted socket; `own` answers what is asked of the proxy itself

@@ -532,3 +532,29 @@ def test_status_is_readable_whatever_is_in_it() -> None:
         "  a",
         "  b",
     ]
+
+
+def test_status_of_wide_rows_is_turned_if_that_helps() -> None:
+    few = [
+        {"worker": number, "note": "x" * 40, "more": "y" * 40, "rest": "z" * 40}
+        for number in (0, 1)
+    ]
+    many = [{f"field{column}": "x" * 30 for column in "abcd"} for _ in range(9)]
+    assert status_text.lines({"workers": few}) == [
+        "workers",
+        "  worker  0" + " " * 41 + "1",
+        "  note    " + "x" * 40 + "  " + "x" * 40,
+        "  more    " + "y" * 40 + "  " + "y" * 40,
+        "  rest    " + "z" * 40 + "  " + "z" * 40,
+    ]
+    assert len(status_text.lines({"errors": many})) == 11
+
+
+def test_status_of_floats() -> None:
+    assert status_text.lines({"load": 0.25, "share": {"a": {"b": []}}}) == [
+        "load  0.25",
+        "",
+        "share",
+        "  a",
+        "    b  -",
+    ]

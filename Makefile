@@ -1,0 +1,61 @@
+# Two commands matter: `make run` and `make test`. `make help` lists the others.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONF ?=
+# Layer 0: functions of values. Every branch of it is tested; ARCHITECTURE is in proxy/__init__.py.
+PURE := errors shapes declaration declarations_running declarations_targets declarations inifile \
+        values gathering consistency settings heads http1 headers route proxyproto answers policy \
+        migration
+comma := ,
+empty :=
+space := $(empty) $(empty)
+PURE_FILES := $(subst $(space),$(comma),$(foreach module,$(PURE),proxy/$(module).py))
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: run
+run: $(VENV)/ready ## start the proxy; without an upstream also a stand-in platform and agents
+	@$(BIN)/python -m tests.demo $(if $(CONF),--conf $(CONF))
+
+.PHONY: test
+test: packages check ## everything: checks, unit, integration and end-to-end tests
+	$(BIN)/python -m pytest -p no:cacheprovider tests --ignore=tests/unit
+
+.PHONY: check
+check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every branch of the pure layer
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh .ci/run; \
+	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
+	$(BIN)/coverage erase
+	$(BIN)/coverage run --branch -m pytest -p no:cacheprovider tests/unit
+	$(BIN)/coverage report --fail-under=100 --skip-covered --include=$(PURE_FILES)
+
+.PHONY: bench
+bench: $(VENV)/ready packages ## compare with nginx and HAProxy; writes docs/performance.md
+	$(BIN)/python -m tests.bench $(BENCH)
+
+.PHONY: packages
+packages: ## install the Debian packages that tests and bench use, where that is allowed
+	@sh tests/packages.sh
+
+.PHONY: clean
+clean: ## remove what was built; keeps var/ with its ID, secret and certificate
+	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/ready: requirements-dev.txt setup.py requirements.in
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; give one with make PYTHON=python3.11"; exit 1; }
+	@PYTHON=$(PYTHON) sh tests/venv.sh $(VENV)
+	@echo "==> Installing pinned packages into $(VENV)"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes \
+	  -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the Debian packages that tests and benchmarks use. Where that is not allowed, says what
+# is missing; the tests that need it then say so and are skipped.
+set -eu
+
+missing=
+need() {
+    command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || missing="$missing $2"
+}
+need nginx nginx-light
+need haproxy haproxy
+need wrk wrk
+need openssl openssl
+need shellcheck shellcheck
+need curl curl
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "MISSING$missing: install them as root with: apt-get install$missing"
+    exit 0
+fi
+echo "==> Installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+# RUNLEVEL=1: packages must not start the services that they bring (invoke-rc.d(8)).
+export RUNLEVEL=1
+apt-get update -q >/dev/null
+# shellcheck disable=SC2086  # a list of words
+apt-get install -y -q --no-install-recommends $missing >/dev/null

@@ -117,7 +117,8 @@ def classify(settings: Settings, source: Address, zone: Zone) -> Caller:
     A certificate that the class requires is demanded by TLS itself, with the class's own context:
     failing there closes the connection, it never changes the class.
     """
-    source = _inner(source)
+    if isinstance(source, ipaddress.IPv6Address) and source.ipv4_mapped is not None:
+        source = source.ipv4_mapped  # a dual-stack socket's spelling; others are not believed
     text = str(source)
     if _inside(source, settings.platform.networks):
         return Caller("platform", text, zone.name)
@@ -292,7 +293,7 @@ def destination(
     """
     try:
         literal = ipaddress.ip_address(hop.host)
-        canonical = str(literal) == hop.host and "%" not in hop.host
+        canonical = _text(literal) == hop.host
     except ValueError:
         canonical = False
     yield Decision("1 address", canonical, f"{hop.host} as an IP literal in canonical form")
@@ -306,6 +307,14 @@ def destination(
     ports = {*settings.agents.ports, *([zone.port] if zone is not None else [])}
     yield Decision("3 port", hop.port in ports, f"port {hop.port} is one of [agents] ports")
     yield _sealed(settings, hop, keys)
+
+
+def _text(address: Address) -> str:
+    """Return the canonical form (RFC 5952); a mapped address in hexadecimal on every Python."""
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        low = int(address) & 0xFFFFFFFF
+        return f"::ffff:{low >> 16:x}:{low & 0xFFFF:x}"
+    return str(address)
 
 
 def _never(settings: Settings, address: Address, surroundings: Surroundings) -> Decision:

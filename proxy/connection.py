@@ -126,15 +126,14 @@ class Connection:
         early = stream.recv_early()
         if early:
             self._requests.feed(early)
-        timeouts = self._node.settings.timeouts
-        idle_s = timeouts.request_head
+        first = True
         try:
-            while (head := self._next_head(stream, deadline, idle_s)) is not None:
+            while (head := self._next_head(stream, deadline, first=first)) is not None:
                 if not self._exchange(stream, deadline, head):
                     return
-                idle_s = timeouts.keepalive_in
+                first = False
         except Expired as expired:
-            if not self._requests.buffered:
+            if self.idle:
                 stream.close()  # idle for too long, or drained: nothing is lost
                 return
             self._refuse_head(stream, deadline, expired.error)
@@ -144,9 +143,9 @@ class Connection:
             stream.close()
 
     def _next_head(
-        self, stream: AcceptedStream, deadline: Deadline, idle_s: float
+        self, stream: AcceptedStream, deadline: Deadline, *, first: bool
     ) -> RequestHead | None:
-        """Wait for the next request; None: the caller closed.
+        """Wait for the next request; None: the caller closed, or drain wants nothing more.
 
         Raises: BadMessage and its children, Expired.
         """
@@ -155,12 +154,12 @@ class Connection:
         if event is NEED_DATA:
             head_s = self._node.settings.timeouts.request_head
             begun = requests.buffered > 0
-            self.idle = not begun
+            # Before its first request a connection is not idle: drain still waits for that one.
+            self.idle = not (begun or first)
             if self.idle and self._owner.draining:
                 return None
-            deadline.within(
-                head_s if begun else idle_s, RequestTimeout, "the request's head took too long"
-            )
+            idle_s = self._node.settings.timeouts.keepalive_in if self.idle else head_s
+            deadline.within(idle_s, RequestTimeout, "the request's head took too long")
             while event is NEED_DATA:
                 wait(stream.readable)
                 data = stream.recv()

@@ -173,4 +173,7 @@ def _as_set(data: bytes, descriptors: list[int]) -> Set:
         for descriptor in descriptors:
             os.close(descriptor)
         raise ValueError(str(error)) from error
-    return {key: _Socket(fileno=fd) for key, fd in zip(keys, descriptors, strict=True)}
+    taken = {key: _Socket(fileno=fd) for key, fd in zip(keys, descriptors, strict=True)}
+    for sock in taken.values():
+        sock.setblocking(False)  # the giver's dup() made the shared description blocking
+    return taken

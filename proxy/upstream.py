@@ -434,7 +434,9 @@ def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom:
 
 def _translate(error: Exception, whom: Blame) -> RelayError:
     """Return the error that says to an operator what urllib3, ssl or the system said."""
-    if isinstance(error, ConnectTimeoutError | TimeoutError):
+    # urllib3's NewConnectionError (refused, no such name) is a ConnectTimeoutError by descent
+    timed_out = isinstance(error, ConnectTimeoutError | TimeoutError)
+    if timed_out and not isinstance(error, NewConnectionError):
         return TimedOut(
             f"no answer from the {whom} to a connect", token="connection_timeout", blame=whom
         )

@@ -267,7 +267,7 @@ class Origin:
         """End every open connection, and wait for its thread."""
         with self._lock:
             connections = list(self._open.items())
-        for thread, sock in connections:
+        for _, sock in connections:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
         for thread, _ in connections:
@@ -361,3 +361,18 @@ def eventually(condition: Callable[[], object], what: str, timeout_s: float = 10
     while not condition():
         assert time.monotonic() < deadline, f"never within {timeout_s:g} s: {what}"
         time.sleep(0.01)
+
+
+def stands_still(count: Callable[[], int]) -> int:
+    """Wait until `count()` has not changed for a third of a second, and return it."""
+    last, since = -1, time.monotonic()
+
+    def still() -> bool:
+        nonlocal last, since
+        now = count()
+        if now != last:
+            last, since = now, time.monotonic()
+        return now > 0 and time.monotonic() - since > 0.35
+
+    eventually(still, "the sender stands still")
+    return last

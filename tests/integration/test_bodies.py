@@ -7,14 +7,13 @@ import hashlib
 import select
 import ssl
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.conftest import Dial
 from tests.integration.nodes import AGENT, Node
-from tests.integration.peers import TIMEOUT_S, Origin, Wire, eventually
+from tests.integration.peers import TIMEOUT_S, Origin, Wire, stands_still
 
 SIZE = 64 << 20
 PIECE = bytes(range(256)) * 256
@@ -199,21 +198,6 @@ def test_platform_that_reads_slowly_slows_the_caller_down(
     writer.join(TIMEOUT_S)
     assert wire.response().status == 204
     assert found == [DIGEST]
-
-
-def stands_still(count: Callable[[], int]) -> int:
-    """Wait until `count()` has not changed for a third of a second, and return it."""
-    last, since = -1, time.monotonic()
-
-    def still() -> bool:
-        nonlocal last, since
-        now = count()
-        if now != last:
-            last, since = now, time.monotonic()
-        return now > 0 and time.monotonic() - since > 0.35
-
-    eventually(still, "the sender stands still")
-    return last
 
 
 def test_answer_comes_while_the_body_is_still_being_sent(

@@ -33,6 +33,7 @@ from urllib3.exceptions import (
     ProxyError,
 )
 from urllib3.util import Timeout, make_headers
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from proxy.errors import BadAnswer, Blame, RelayError, TimedOut, Unreachable
 from proxy.heads import HeadLimits
@@ -424,7 +425,7 @@ def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom:
             token="connection_timeout",
             blame=whom,
         ) from error
-    except (HTTPError, ssl.SSLError, OSError) as error:
+    except (HTTPError, CertificateError, ssl.SSLError, OSError) as error:
         connection.close()
         raise _translate(error, whom) from error
     except BaseException:
@@ -472,7 +473,9 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
             token="destination_ip_unroutable",
             blame=whom,
         )
-    if isinstance(error, HTTPError) and not isinstance(error, NewConnectionError):
+    if isinstance(error, HTTPError | CertificateError) and not isinstance(
+        error, NewConnectionError
+    ):
         # urllib3's own: a pinned fingerprint or a host name that does not match
         return BadAnswer(
             f"the {whom}'s certificate was refused: {str(error)[:160]}",

@@ -125,13 +125,16 @@ class Exchange:
         self._record.address = lease.address
         lease.responses.expect(head.method, upgrade=head.upgrade is not None)
         upstream.queue(request_head(head, rewrite, lease.authority))
+        progress = _NOTHING
         while True:
             room_wanted = self.sending and self._send_body()
             if upstream.unsent:
                 self._flush_upstream()
             if room_wanted and not upstream.unsent:
                 continue
-            if not client.unsent and (lease.responses.buffered or self._closed):
+            if not client.unsent and (
+                lease.responses.buffered or self._closed or progress == _MORE
+            ):
                 progress = self._take_response()
                 if progress == _DONE:
                     break

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 import gevent
@@ -38,10 +39,10 @@ class Deadline:
         self._greenlet = owner
         self.expires_at = math.inf
         self._latest = math.inf
-        self._error: type[RelayError] = RelayError
+        self._error: Callable[[str], RelayError] = RelayError
         self._detail = ""
 
-    def within(self, seconds: float, error: type[RelayError], detail: str) -> None:
+    def within(self, seconds: float, error: Callable[[str], RelayError], detail: str) -> None:
         """From now on the greenlet gets `error` if it waits beyond `seconds`."""
         self._error = error
         self._detail = detail
@@ -56,7 +57,7 @@ class Deadline:
         self._latest = time.monotonic() + seconds
         self.expires_at = min(self.expires_at, self._latest)
 
-    def hurry(self, seconds: float, error: type[RelayError], detail: str) -> None:
+    def hurry(self, seconds: float, error: Callable[[str], RelayError], detail: str) -> None:
         """Like `within`, but never later than what is set."""
         if time.monotonic() + seconds < self.expires_at:
             self.within(seconds, error, detail)

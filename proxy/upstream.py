@@ -30,7 +30,6 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
-    ProxyError,
 )
 from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_match_hostname import CertificateError
@@ -431,9 +430,10 @@ def _forward_proxy(settings: Settings, context: ssl.SSLContext) -> ProxyManager 
 def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom: Blame) -> None:
     """Connect and shake hands under one total deadline. Raises: as `_translate` says."""
     total = settings.timeouts.connect + settings.timeouts.tls_handshake
+    proxied = pool is not None and pool.proxy is not None
     try:
         with gevent.Timeout(total):
-            if pool is not None and pool.proxy is not None:
+            if pool is not None and proxied:
                 pool._prepare_proxy(connection)
             else:
                 connection.connect()
@@ -446,13 +446,13 @@ def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom:
         ) from error
     except (HTTPError, CertificateError, ssl.SSLError, OSError) as error:
         connection.close()
-        raise _translate(error, whom) from error
+        raise _translate(error, whom, proxied=proxied) from error
     except BaseException:
         connection.close()
         raise
 
 
-def _translate(error: Exception, whom: Blame) -> RelayError:
+def _translate(error: Exception, whom: Blame, *, proxied: bool) -> RelayError:
     """Return the error that says to an operator what urllib3, ssl or the system said."""
     # urllib3's NewConnectionError (refused, no such name) is a ConnectTimeoutError by descent
     timed_out = isinstance(error, ConnectTimeoutError | TimeoutError)
@@ -462,12 +462,6 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
         )
     if isinstance(error, NameResolutionError):
         return Unreachable(f"the {whom}'s name has no address", token="dns_error", blame=whom)
-    if isinstance(error, ProxyError):
-        return Unreachable(
-            f"the forward proxy ([upstream] http_proxy) does not let us through: "
-            f"{error.original_error}",
-            blame="proxy",
-        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return BadAnswer(
             f"the {whom}'s certificate was refused: {error.verify_message}",
@@ -481,6 +475,12 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
             blame=whom,
         )
     cause = error.__cause__ if isinstance(error, NewConnectionError) else error
+    if proxied and isinstance(cause, OSError):  # refused, or anything but 200 to our CONNECT
+        return Unreachable(
+            f"the forward proxy ([upstream] http_proxy) does not let us through: "
+            f"{str(cause)[:160]}",
+            blame="proxy",
+        )
     number = cause.errno if isinstance(cause, OSError) else None
     if number == errno.ECONNREFUSED:
         return Unreachable(

@@ -319,6 +319,8 @@ class Exchange:
             and not self.upgraded
             and not lease.responses.buffered
         )
+        if not (self.keep_alive or self.upgraded):
+            self._client.goodbye()
         if not self._client.flush():
             detail = "the caller does not read"
             self._deadline.within(self._patience.body_idle, ClientGone, detail)

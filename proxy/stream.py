@@ -116,6 +116,7 @@ class AcceptedStream:
     __slots__ = (
         "_incoming",
         "_outgoing",
+        "_said_goodbye",
         "_socket",
         "_tls",
         "_unsent",
@@ -129,6 +130,7 @@ class AcceptedStream:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._unsent = b""
+        self._said_goodbye = False
         self.readable = Readiness(sock.fileno(), _READ)
         self._writable: Readiness | None = None
 
@@ -150,6 +152,8 @@ class AcceptedStream:
         """
         if early:
             self._incoming.write(early)
+        else:
+            self._take_in()
         while True:
             try:
                 self._tls.do_handshake()
@@ -160,15 +164,19 @@ class AcceptedStream:
                 return
             except ssl.SSLWantReadError:
                 flush(self)
-                wait(self.readable)
-                raw = self._receive()
-                if raw == b"":
-                    raise BrokenStream("closed during the TLS handshake") from None
-                if raw is not None:
-                    self._incoming.write(raw)
+                self._take_in()
             except (ssl.SSLError, OSError) as error:
                 self.flush()  # the alert that says why
                 raise BrokenStream(f"TLS handshake: {_tls_reason(error)}") from error
+
+    def _take_in(self) -> None:
+        """Wait for bytes and give them to TLS. Raises: BrokenStream at the end."""
+        wait(self.readable)
+        raw = self._receive()
+        if raw == b"":
+            raise BrokenStream("closed during the TLS handshake")
+        if raw is not None:
+            self._incoming.write(raw)
 
     def certificate(self) -> bytes | None:
         """Return the peer's certificate (DER) if it showed one that was verified."""
@@ -250,9 +258,25 @@ class AcceptedStream:
         self._unsent = out[sent:] if sent < len(out) else b""
         return not self._unsent
 
+    def goodbye(self) -> None:
+        """Queue close_notify, so that the client may resume its session; once is enough.
+
+        Queued before the last flush it travels with the last bytes.
+        """
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            try:
+                self._tls.unwrap()
+            except (ssl.SSLError, OSError):
+                pass  # unwrap wants the peer's close_notify too; ours is queued by now
+
     def close(self) -> None:
-        """Close with close_notify, so that the client may resume its session. Never waits."""
-        self._say_goodbye()
+        """Say goodbye, send what the kernel takes, and close. Never waits."""
+        self.goodbye()
+        try:
+            self.flush()
+        except BrokenStream:
+            pass  # nobody is left to be told
         self._release()
 
     def close_after_reading(self, limit: int) -> None:
@@ -261,8 +285,9 @@ class AcceptedStream:
         A close with unread bytes would reset the connection and take our answer with it, so up
         to `limit` bytes are read and dropped first. Waits; the caller has set a deadline.
         """
-        self._say_goodbye()
+        self.goodbye()
         try:
+            flush(self)
             self._socket.shutdown(socket.SHUT_WR)  # below TLS, whose goodbye has been said
             while limit > 0:
                 wait(self.readable)
@@ -273,16 +298,6 @@ class AcceptedStream:
         except (BrokenStream, OSError):
             pass  # gone already
         self._release()
-
-    def _say_goodbye(self) -> None:
-        try:
-            self._tls.unwrap()
-        except (ssl.SSLError, OSError):
-            pass  # unwrap wants the peer's close_notify too; ours is queued by now
-        try:
-            self.flush()
-        except BrokenStream:
-            pass  # nobody is left to be told
 
     def abort(self) -> None:
         """Close so that the peer cannot take what it got for complete: reset, no close_notify."""

@@ -71,6 +71,13 @@ class _Stack:
     def qsize(self) -> int:
         return len(self._items)
 
+    def take_useless(self) -> list[_Connection]:
+        """Remove and return what can carry no request any more."""
+        useless = [connection for connection in self._items if not connection.is_connected]
+        if useless:
+            self._items = [item for item in self._items if item not in useless]
+        return useless
+
 
 class _Connection(HTTPSConnection):
     """A connection that carries its stream and reader, and knows how long it may lie idle."""
@@ -284,6 +291,13 @@ class Upstream:
                     pass
             except RelayError:
                 pass  # recorded in the place, which is what a probe is for
+
+    def close_useless(self) -> None:
+        """Close idle connections beyond [timeouts] keepalive_out, or that the platform closed."""
+        for place in self._places.values():
+            stack: Any = place.pool.pool
+            for connection in stack.take_useless() if stack is not None else ():
+                connection.close()
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed by their exchange."""

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from greenlet import getcurrent, greenlet
 
 from proxy import __version__, configuration, logs
 from proxy.admin import Admin
@@ -36,8 +37,10 @@ from proxy.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _PROBE_EVERY_S: Final = 15.0
+_TIDY_EVERY_S: Final = 1.0
 _DRAINED_IDLE_S: Final = 1.0
 _SPARE_DESCRIPTORS: Final = 64
+_SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
 
 
@@ -72,8 +75,10 @@ class Worker:
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.connections: set[Connection] = set()
         self.reload_problems: list[str] = []
+        self._former: list[tuple[Node, set[Connection]]] = []
         self._conf_path = conf_path
         self._per_source: Counter[str] = Counter()
+        self._spare: list[greenlet] = []
         self._listeners: dict[Key, Listener] = {}
         self._adopted: list[dict[Key, Listener]] = []
         self._stopped = Event()
@@ -103,6 +108,7 @@ class Worker:
             gevent.spawn(self.deadlines.sweep_forever),
             gevent.spawn(self.telemetry.flush_forever),
             gevent.spawn(self._probe_forever),
+            gevent.spawn(self._tidy_forever),
         ]
         for address, _, port in self._listeners:
             _log.info(
@@ -193,16 +199,27 @@ class Worker:
         self.telemetry.events["accepted_" + kind] += 1
         connection = Connection(sock, accepted, node, self)
         self.connections.add(connection)
-        gevent.spawn_raw(self._run, connection, source)
+        if self._spare:
+            run_in_hub = gevent.get_hub().loop.run_callback
+            run_in_hub(self._spare.pop().switch, (connection, source))
+        else:
+            gevent.spawn_raw(self._run, connection, source)
 
     def _run(self, connection: Connection, source: str) -> None:
-        try:
-            connection.run()
-        finally:
-            self.connections.discard(connection)
-            self._per_source[source] -= 1
-            if not self._per_source[source]:
-                del self._per_source[source]
+        """Serve one connection after the other: a new stack costs a mapping and two page faults."""
+        while True:
+            try:
+                connection.run()
+            finally:
+                self.connections.discard(connection)
+                self._per_source[source] -= 1
+                if not self._per_source[source]:
+                    del self._per_source[source]
+            if self.draining or len(self._spare) >= _SPARE_GREENLETS:
+                return
+            del connection  # or what it held stays until the next one comes
+            self._spare.append(getcurrent())
+            connection, source = gevent.get_hub().switch()
 
     def _note_refusal(self, refusal: str, source: str) -> None:
         self.telemetry.events["refused_" + refusal] += 1
@@ -255,6 +272,7 @@ class Worker:
                 _log.error("reload changed nothing: %s", text)
             return
         self.reload_problems = []
+        self._former.append((self.node, set(self.connections)))
         self.node = node
         self._set_budget(settings)
         self.telemetry.set_log(settings.log.format, access=settings.log.access)
@@ -300,6 +318,19 @@ class Worker:
         if self.connections:
             _log.warning("worker %d gives up %d connections", self.number, len(self.connections))
         self._stopped.set()
+
+    def _tidy_forever(self) -> None:
+        """Close idle connections to the platform in time, and nodes that nobody uses any more."""
+        while True:
+            gevent.sleep(_TIDY_EVERY_S)
+            self.node.upstream.close_useless()
+            for former in tuple(self._former):
+                node, connections = former
+                if connections.isdisjoint(self.connections):
+                    self._former.remove(former)
+                    node.close()
+                else:
+                    node.upstream.close_useless()
 
     def _probe_forever(self) -> None:
         """Know whether the upstream is there, also when no agent has asked lately."""

@@ -21,8 +21,8 @@ from proxy.heads import (
     HeadLimits,
     RequestHead,
     ResponseHead,
-    parse_request,
-    parse_response,
+    read_request,
+    read_response,
     split_fields,
 )
 
@@ -281,7 +281,7 @@ class RequestReader(_Reader):
         if head is None:
             return NEED_DATA
         try:
-            parsed = parse_request(head, self._limits)
+            parsed = read_request(head, self._limits)
         except BadMessage as old:
             # Byte by byte this would have been found first: the same refusal either way.
             if _STRAY_LINE_END.search(head):
@@ -323,7 +323,7 @@ class ResponseReader(_Reader):
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        parsed = parse_response(head, self._limits, self._method, upgrading=self._upgrading)
+        parsed = read_response(head, self._limits, self._method, upgrading=self._upgrading)
         if parsed.status < 200 and parsed.status != 101:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:

@@ -122,6 +122,8 @@ class _Reader:
         `skip` bytes before it are passed over once it is whole.
         """
         buffer, start = self._buffer, self._position + skip
+        if start == len(buffer):
+            return None
         scan_from = max(start, start + self._scanned - 3)
         end = buffer.find(b"\r\n\r\n", scan_from)
         line_end = buffer.find(b"\r\n", start)

@@ -62,6 +62,10 @@ class Deadline:
         if time.monotonic() + seconds < self.expires_at:
             self.within(seconds, error, detail)
 
+    def retire(self) -> None:
+        """Never fire again, not even if the sweep has just found it expired."""
+        self.expires_at = self._latest = math.inf
+
     def fire(self) -> None:
         """Raise Expired in the greenlet if it still waits beyond its time. Runs in the hub."""
         if self.expires_at <= time.monotonic() and not self._greenlet.dead:
@@ -79,6 +83,8 @@ class Deadlines:
         self._all.add(deadline)
 
     def discard(self, deadline: Deadline) -> None:
+        """Forget `deadline`, whose greenlet goes on with something else."""
+        deadline.retire()
         self._all.discard(deadline)
 
     def sweep_forever(self) -> None:

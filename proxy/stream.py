@@ -365,6 +365,8 @@ class DialledStream:
             except (ssl.SSLError, OSError) as error:
                 self._unsent = b""
                 raise BrokenStream(f"sending: {_tls_reason(error)}") from error
+            if not sent:
+                return False  # gevent's way of saying that it would block
             self._unsent = self._unsent[sent:] if sent < len(self._unsent) else b""
         return True
 

@@ -42,6 +42,7 @@ _DRAINED_IDLE_S: Final = 1.0
 _SPARE_DESCRIPTORS: Final = 64
 _SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
+_SOON_DAYS: Final = 30
 
 
 def run(conf_path: str, number: int) -> int:
@@ -127,9 +128,13 @@ class Worker:
 
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
-        return _loud(self.node.settings) + [
-            f"reload changed nothing: {problem}" for problem in self.reload_problems
-        ]
+        days = int((self.node.tls.expires_at - time.time()) // 86400)
+        expiring = [f"the certificate ends in {days} days"] if 0 <= days < _SOON_DAYS else []
+        return (
+            _loud(self.node.settings)
+            + expiring
+            + [f"reload changed nothing: {problem}" for problem in self.reload_problems]
+        )
 
     @property
     def ready_problems(self) -> list[str]:
@@ -138,6 +143,8 @@ class Worker:
         problems = []
         if self.draining:
             problems.append("draining")
+        if self.node.tls.expires_at <= time.time():
+            problems.append("the certificate has expired or is not valid yet")
         if not settings.proxy.id:
             problems.append("[proxy] id is not set")
         if not settings.proxy.secret:

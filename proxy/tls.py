@@ -65,6 +65,9 @@ def _floor(context: ssl.SSLContext, min_tls: str) -> None:
     context.minimum_version = _VERSIONS[min_tls]
     context.set_ciphers(_OLD_CIPHERS if min_tls in ("1.0", "1.1") else _CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # Set by default in some 3.11 builds, Debian 12's among them: a connection that was cut would
+    # look properly closed, and half a response complete.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> ssl.SSLContext:

@@ -51,6 +51,8 @@ def problem(error: RelayError, proxy_id: str, *, retry_after_s: int = 0) -> Answ
         "blame": error.blame,
     }
     who = proxy_id or "agent-proxy"
+    if not who[0].isalpha():
+        who = f'"{who}"'  # RFC 9651 3.3.4: a token begins with a letter, a string with anything
     quoted = "".join(c for c in error.detail if " " <= c <= "~" and c not in '"\\')
     proxy_status = f'{who}; error={error.token}; details="{quoted}"'.encode()
     headers = [

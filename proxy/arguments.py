@@ -110,7 +110,7 @@ def _running(verbs: Any) -> None:
         verbs,
         "check",
         "test the configuration and everything it relies on",
-        "agent-proxy check\nagent-proxy check --deadline 10 && supervisorctl restart agent-proxy:*",
+        "agent-proxy check\nagent-proxy check --deadline 10 --json",
         "One line each: PASS, FAIL or SKIP, and what to do. Exit code 1 if anything failed.",
     )
     check.add_argument(
@@ -171,11 +171,14 @@ def _certificate(verbs: Any) -> None:
     own = _verb(
         actions,
         "self-signed",
-        "make a certificate and key (EC P-256) and put them in place",
+        "make a certificate and key and put them in place (EC P-256)",
         "agent-proxy certificate self-signed --name proxy.example.com --name 10.1.2.3",
         "An existing certificate is kept unless --force is given.",
     )
     own.add_argument("--days", type=_days, default=397, help="how long it is valid; default: 397")
+    own.add_argument(
+        "--rsa", action="store_true", help="RSA-2048 instead, for agents on Java 6; slower"
+    )
     request = _verb(
         actions,
         "request",

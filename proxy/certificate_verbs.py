@@ -17,10 +17,15 @@ from proxy.verbs import Refusal, addresses_of_machine
 __all__ = ["install", "request", "self_signed", "show"]
 
 _FILE_LIMIT_BYTES: Final = 1 << 20
-_NEXT: Final = "Workers that run read it on SIGHUP: supervisorctl signal HUP agent-proxy:*"
+_NEXT: Final = (
+    "Workers that run read it on SIGHUP: "
+    "supervisorctl -s unix://VAR/run/supervisor.sock signal HUP agent-proxy:*"
+)
 
 
-def self_signed(conf: str, names: list[str] | None, days: int, *, force: bool) -> list[str]:
+def self_signed(
+    conf: str, names: list[str] | None, days: int, *, rsa_key: bool, force: bool
+) -> list[str]:
     """Make a certificate and put it in place; return what to know.
 
     Raises: ConfigurationProblems, Refusal.
@@ -31,7 +36,9 @@ def self_signed(conf: str, names: list[str] | None, days: int, *, force: bool) -
         if os.path.exists(path) and not force:
             raise Refusal(f"{path} exists already and is kept. Give --force to replace it")
     try:
-        certificate, key = certificates.self_signed(names or _own_names(settings), days)
+        certificate, key = certificates.self_signed(
+            names or _own_names(settings), days, rsa_key=rsa_key
+        )
     except ValueError as error:
         raise Refusal(str(error)) from error
     return [*_placed(certificate, key, listen), _NEXT]

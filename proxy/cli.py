@@ -151,7 +151,7 @@ def _certificate(parsed: Namespace) -> int:
     if parsed.action == "self-signed":
         _print(
             certificate_verbs.self_signed(
-                parsed.conf, parsed.names, parsed.days, force=parsed.force
+                parsed.conf, parsed.names, parsed.days, rsa_key=parsed.rsa, force=parsed.force
             )
         )
     elif parsed.action == "install":

@@ -74,7 +74,7 @@ _TIMEOUTS: Final = (
         0.1,
         300,
         "For a TCP connection to the platform, an agent or another proxy, per address.",
-        "Too short: distant machines get 503. Too long: a dead address delays the next one.",
+        "Too short: distant machines get 504. Too long: a dead address delays the next one.",
     ),
     _time(
         "timeouts",

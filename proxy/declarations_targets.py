@@ -41,7 +41,7 @@ UPSTREAM: Final = (
         range=PATH_RANGE,
         sense="The authorities the platform's certificate is checked against, PEM. Empty takes the "
         "system's.",
-        wrong="Other authorities than its own: agents are answered 503, and `agent-proxy "
+        wrong="Other authorities than its own: agents are answered 502, and `agent-proxy "
         "check` says FAIL.",
     ),
     Declaration(
@@ -52,7 +52,7 @@ UPSTREAM: Final = (
         range="a host name",
         sense="The name the platform's certificate must carry, and that is asked for. Empty "
         "takes the endpoint's host.",
-        wrong="A name that is not in the certificate: agents are answered 503.",
+        wrong="A name that is not in the certificate: agents are answered 502.",
     ),
     Declaration(
         "upstream",
@@ -71,7 +71,7 @@ UPSTREAM: Final = (
         default="1.2",
         range=TLS_RANGE,
         sense="The oldest TLS accepted from the platform.",
-        wrong="Newer than the platform speaks: agents are answered 503.",
+        wrong="Newer than the platform speaks: agents are answered 502.",
         choices=TLS_VERSIONS,
     ),
     Declaration(
@@ -154,7 +154,7 @@ AGENTS: Final = (
         range="no or ca",
         sense="Whether an agent's certificate is checked. Agents sign what they say end to end and "
         "have self-signed certificates, so the platform's own rule is no.",
-        wrong="ca with self-signed agents: every call ends in 502 or 503.",
+        wrong="ca with self-signed agents: every call ends in 502.",
         choices=("no", "ca"),
     ),
     Declaration(

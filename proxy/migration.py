@@ -243,7 +243,7 @@ def _afterwards(carried: dict[tuple[str, str], str]) -> list[str]:
     )
     notes.append(
         "The Java proxy accepted TLS 1.0. Where agents on Java 6 or 7 are left, set min_tls = 1.0 "
-        "in [listen] and [agents]."
+        "in [listen] and [agents]; Java 6 also needs `certificate self-signed --rsa`."
     )
     return notes
 

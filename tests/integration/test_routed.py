@@ -26,7 +26,7 @@ def call(wire: Wire, *routes: bytes, extra: bytes = b"") -> Message:
 
 def problem(message: Message) -> dict[str, object]:
     assert message.one(b"content-type") == b"application/problem+json"
-    assert message.one(b"proxy-status").startswith(b"%b; error=" % PROXY_ID.encode())
+    assert message.one(b"proxy-status").startswith(b'"%b"; error=' % PROXY_ID.encode())
     content: dict[str, object] = json.loads(message.body)
     assert content["status"] == message.status
     return content

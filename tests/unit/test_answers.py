@@ -38,7 +38,7 @@ def test_problem_says_what_whose_fault_and_when_to_come_back() -> None:
         (b"Cache-Control", b"no-store"),
         (
             b"Proxy-Status",
-            b'45BCEBB32AA9; error=connection_refused; details="10.0.0.2:2003 refused"',
+            b'"45BCEBB32AA9"; error=connection_refused; details="10.0.0.2:2003 refused"',
         ),
         (b"Retry-After", b"7"),
     ]

@@ -158,3 +158,13 @@ def test_root_leaves_the_owner_as_it_was(tmp_path: Path) -> None:
     certificates.write(str(path), b"new", mode=0o640)
     found = path.stat()
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 12346, 0o640)
+
+
+def test_rsa_on_request_for_agents_that_know_nothing_else() -> None:
+    certificate, key = certificates.self_signed(["proxy.example.com"], 30, rsa_key=True)
+    assert certificates.facts(certificate).key_kind == "RSA 2048"
+    usage = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
+        x509.KeyUsage
+    )
+    assert usage.value.key_encipherment  # what TLS_RSA_* cipher suites, Java 6's, use
+    assert b"PRIVATE KEY" in key

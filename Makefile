@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 CONF ?=
 # Layer 0: functions of values. Every branch of it is tested; ARCHITECTURE is in proxy/__init__.py.
 PURE := errors shapes declaration declarations_running declarations_targets declarations inifile \
-        values gathering consistency settings heads http1 headers route proxyproto answers policy \
+        values gathering consistency settings zones heads http1 headers route proxyproto answers policy \
         migration
 comma := ,
 empty :=

@@ -61,17 +61,31 @@ class Connection:
     __slots__ = (
         "_accepted",
         "_deadline",
+        "_early",
         "_node",
         "_owner",
         "_requests",
         "_socket",
+        "_spent_s",
         "_stream",
         "idle",
         "tunnelling",
     )
 
-    def __init__(self, sock: socket.socket, accepted: Accepted, node: Node, owner: Owner) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        accepted: Accepted,
+        node: Node,
+        owner: Owner,
+        *,
+        early: bytes = b"",
+        spent_s: float = 0.0,
+    ) -> None:
+        """`early` are bytes that came with a PROXY header, `spent_s` is how long that took."""
         self._socket = sock
+        self._early = early
+        self._spent_s = spent_s
         self._accepted = accepted
         self._node = node
         self._owner = owner
@@ -108,10 +122,10 @@ class Connection:
                 self._deadline.hurry(idle_s, ClientGone, "this node is being drained")
 
     def _shake_hands(self, stream: AcceptedStream, deadline: Deadline) -> bool:
-        timeout = self._node.settings.timeouts.tls_handshake
+        timeout = self._node.settings.timeouts.tls_handshake - self._spent_s
         deadline.within(timeout, ClientGone, "the TLS handshake took too long")
         try:
-            stream.handshake()
+            stream.handshake(self._early)
             return True
         except Expired:
             self._owner.telemetry.events["tls_handshake_timeout"] += 1

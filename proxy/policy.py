@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-CallerKind: TypeAlias = Literal["platform", "peer", "agent", "stranger"]
+CallerKind: TypeAlias = Literal["platform", "peer", "agent", "balancer", "stranger"]
 
 REGISTRATION: Final = b"/agent-proxy/v1/registration"
 EXPLAIN: Final = b"/agent-proxy/v1/explain"
@@ -62,6 +62,11 @@ class Caller(NamedTuple):
     source: str
     zone: str
     peer: Peer | None = None
+
+    @property
+    def is_below(self) -> bool:
+        """Whether it brings agents' requests: it must leave room for the platform's calls."""
+        return self.kind == "agent" or (self.peer is not None and self.peer.role == "nearer")
 
 
 class Target(NamedTuple):
@@ -90,8 +95,8 @@ class Own(NamedTuple):
 class Surroundings(NamedTuple):
     """What the rules need to know of the machine: facts, fetched by the shell."""
 
-    is_own: Callable[[Address], bool]
-    """Whether an address belongs to this machine."""
+    is_own: Callable[[Address, str], bool]
+    """Whether an address belongs to this machine, as seen through an interface ("": any)."""
     upstream: frozenset[str]
     """The addresses of the upstream endpoints, as far as known."""
 
@@ -120,7 +125,12 @@ def classify(settings: Settings, source: Address, zone: Zone) -> Caller:
     if isinstance(source, ipaddress.IPv6Address) and source.ipv4_mapped is not None:
         source = source.ipv4_mapped  # a dual-stack socket's spelling; others are not believed
     text = str(source)
-    if _inside(source, settings.platform.networks):
+    if source.is_link_local:
+        return Caller("stranger", text, zone.name)  # means something on one wire only
+    # Behind a zone's own interface anybody may take the platform's address, and would get the
+    # answers: there it takes a certificate as well.
+    may_be_platform = not zone.interface or bool(settings.platform.client_ca)
+    if may_be_platform and _inside(source, settings.platform.networks):
         return Caller("platform", text, zone.name)
     for peer in settings.peers:
         if _inside(source, peer.networks):
@@ -193,11 +203,20 @@ def decide(
     _refuse_loop(settings.proxy.id, head)
     if caller.kind == "agent" and known is not None:
         return _to_platform(settings, head, known)
+    if caller.kind == "balancer":
+        return _health_check(head)
     if caller.kind == "platform" or (
         caller.kind == "peer" and caller.peer is not None and caller.peer.role == "farther"
     ):
         return _from_above(settings, caller, head, surroundings, keys)
     raise Forbidden("this caller may not send requests here")
+
+
+def _health_check(head: RequestHead) -> Own:
+    """A balancer that speaks for itself may ask whether this node wants traffic, nothing else."""
+    if head.target.partition(b"?")[0] != READY or head.method not in (b"GET", b"HEAD"):
+        raise Forbidden(f"a balancer's own connection may GET {READY.decode()} only")
+    return Own("ready")
 
 
 def _refuse_loop(own_id: str, head: RequestHead) -> None:
@@ -300,8 +319,8 @@ def destination(
     if not canonical:
         return
     address = _inner(literal)
-    yield _never(settings, address, surroundings)
     zone = next((zone for zone in settings.zones if zone.name == hop.zone), None)
+    yield _never(settings, address, surroundings, zone.interface if zone is not None else "")
     named = zone is not None and _inside(address, zone.networks)
     yield Decision("3 zone", named, f"{address} inside the networks of zone {hop.zone}")
     ports = {*settings.agents.ports, *([zone.port] if zone is not None else [])}
@@ -317,7 +336,9 @@ def _text(address: Address) -> str:
     return str(address)
 
 
-def _never(settings: Settings, address: Address, surroundings: Surroundings) -> Decision:
+def _never(
+    settings: Settings, address: Address, surroundings: Surroundings, interface: str
+) -> Decision:
     rule = "2 forbidden"
     loopback = address.is_loopback
     if loopback and not settings.agents.allow_loopback:
@@ -330,7 +351,7 @@ def _never(settings: Settings, address: Address, surroundings: Surroundings) -> 
         ("a metadata service", address in _METADATA),
         ("the upstream", str(address) in surroundings.upstream),
         ("denied by [agents] deny", _inside(address, settings.agents.deny)),
-        ("this proxy itself", not loopback and surroundings.is_own(address)),
+        ("this proxy itself", not loopback and surroundings.is_own(address, interface)),
     ):
         if applies:
             return Decision(rule, False, f"{address} is {name}")

@@ -143,7 +143,7 @@ def _settings(gathered: Gathered, node: str) -> Settings:
 
 def _zones(gathered: Gathered, agents: Agents) -> tuple[Zone, ...]:
     if not gathered.zones:
-        return (Zone("default", "", "", "", agents.networks, agents.ports[0]),)
+        return (Zone("default", "", "", "", agents.networks, agents.ports[0], ""),)
     zones = []
     for name in gathered.zones:
         fields: dict[str, Any] = dict(gathered.values[f"zones/{name}"])  # Any: as above

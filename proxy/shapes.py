@@ -105,6 +105,7 @@ class Zone:
     source: str
     networks: tuple[Network, ...]
     port: int
+    network_id: str = ""  # what a balancer calls it; "" = nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ class Owner(Protocol):
     telemetry: Telemetry
     draining: bool
 
+    @property
+    def ready_problems(self) -> list[str]: ...
+
 
 class Connection:
     """One accepted socket, from the TLS handshake to its end."""
@@ -127,11 +130,14 @@ class Connection:
         try:
             stream.handshake(self._early)
             return True
-        except Expired:
-            self._owner.telemetry.events["tls_handshake_timeout"] += 1
+        except Expired as expired:
+            event, detail = "tls_handshake_timeout", expired.error.detail
         except BrokenStream as error:
-            self._owner.telemetry.events["tls_handshake_failed"] += 1
-            _log.debug("from %s: %s", self._accepted.caller.source, error)
+            event, detail = "tls_handshake_failed", str(error)
+        caller, telemetry = self._accepted.caller, self._owner.telemetry
+        telemetry.events[event] += 1
+        # An agent whose operator forgot to install our certificate is seen nowhere else.
+        telemetry.trouble(caller.kind, caller.source, caller.zone, event, detail)
         stream.abort()
         return False
 
@@ -147,7 +153,7 @@ class Connection:
                     return
                 first = False
         except Expired as expired:
-            if self.idle:
+            if not self._requests.buffered:
                 stream.close()  # idle for too long, or drained: nothing is lost
                 return
             self._refuse_head(stream, deadline, expired.error)
@@ -288,7 +294,7 @@ class Connection:
     ) -> bool:
         record.target = decision.name
         deadline.never()  # explain connects, which has a bound of its own
-        answer = own.answer(decision, self._node, head, draining=self._owner.draining)
+        answer = own.answer(decision, self._node, head, self._owner.ready_problems)
         keep = head.keep_alive and head.framing == NO_BODY and not self._owner.draining
         return self._say(stream, deadline, answer, head, record, keep=keep)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Final
 
 import gevent
@@ -38,10 +39,10 @@ class Deadline:
         self._greenlet = owner
         self.expires_at = math.inf
         self._latest = math.inf
-        self._error: type[RelayError] = RelayError
+        self._error: Callable[[str], RelayError] = RelayError
         self._detail = ""
 
-    def within(self, seconds: float, error: type[RelayError], detail: str) -> None:
+    def within(self, seconds: float, error: Callable[[str], RelayError], detail: str) -> None:
         """From now on the greenlet gets `error` if it waits beyond `seconds`."""
         self._error = error
         self._detail = detail
@@ -56,10 +57,14 @@ class Deadline:
         self._latest = time.monotonic() + seconds
         self.expires_at = min(self.expires_at, self._latest)
 
-    def hurry(self, seconds: float, error: type[RelayError], detail: str) -> None:
+    def hurry(self, seconds: float, error: Callable[[str], RelayError], detail: str) -> None:
         """Like `within`, but never later than what is set."""
         if time.monotonic() + seconds < self.expires_at:
             self.within(seconds, error, detail)
+
+    def retire(self) -> None:
+        """Never fire again, not even if the sweep has just found it expired."""
+        self.expires_at = self._latest = math.inf
 
     def fire(self) -> None:
         """Raise Expired in the greenlet if it still waits beyond its time. Runs in the hub."""
@@ -78,6 +83,8 @@ class Deadlines:
         self._all.add(deadline)
 
     def discard(self, deadline: Deadline) -> None:
+        """Forget `deadline`, whose greenlet goes on with something else."""
+        deadline.retire()
         self._all.discard(deadline)
 
     def sweep_forever(self) -> None:

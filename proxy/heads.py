@@ -41,6 +41,8 @@ __all__ = [
     "connection_tokens",
     "parse_request",
     "parse_response",
+    "read_request",
+    "read_response",
     "split_fields",
 ]
 
@@ -53,6 +55,7 @@ CHUNKED: Final = -2
 UNTIL_CLOSE: Final = -3
 
 _LENGTH_DIGITS: Final = 18
+_REMEMBERED_HEAD: Final = 1024
 # What callers choose is remembered below and in `headers`: bounded, or they fill our memory.
 _NAME_LIMIT: Final = 1024
 _REMEMBERED_VALUE: Final = 64
@@ -149,6 +152,33 @@ class _Framed(NamedTuple):
     upgrade: bytes | None
     host: bytes | None
     expect: bytes | None
+
+
+def _may_be_remembered(head: bytes) -> bool:
+    """Whether a head is small and without credentials, which have no business staying here."""
+    if len(head) > _REMEMBERED_HEAD:
+        return False
+    lower = head.lower()
+    return b"authorization" not in lower and b"cookie" not in lower
+
+
+def read_request(head: bytes, limits: HeadLimits) -> RequestHead:
+    """As `parse_request`, which see; a head that came lately is not parsed again.
+
+    Agents of one kind send the same head over and over, and parsing is a function of its bytes.
+    """
+    if _may_be_remembered(head):
+        return _remembered_request(head, limits)
+    return parse_request(head, limits)
+
+
+def read_response(
+    head: bytes, limits: HeadLimits, method: bytes, *, upgrading: bool
+) -> ResponseHead:
+    """As `parse_response`; answers within one second share their head, Date included."""
+    if _may_be_remembered(head):
+        return _remembered_response(head, limits, method, upgrading=upgrading)
+    return parse_response(head, limits, method, upgrading=upgrading)
 
 
 def split_fields(block: bytes, limit: int, error: type[RelayError]) -> list[Header]:
@@ -314,3 +344,7 @@ def parse_response(
     return ResponseHead(
         status, reason, minor, headers, framing, keep_alive, options, framed.upgrade
     )
+
+
+_remembered_request = lru_cache(maxsize=128)(parse_request)
+_remembered_response = lru_cache(maxsize=128)(parse_response)

@@ -21,8 +21,8 @@ from proxy.heads import (
     HeadLimits,
     RequestHead,
     ResponseHead,
-    parse_request,
-    parse_response,
+    read_request,
+    read_response,
     split_fields,
 )
 
@@ -122,6 +122,8 @@ class _Reader:
         `skip` bytes before it are passed over once it is whole.
         """
         buffer, start = self._buffer, self._position + skip
+        if start == len(buffer):
+            return None
         scan_from = max(start, start + self._scanned - 3)
         end = buffer.find(b"\r\n\r\n", scan_from)
         line_end = buffer.find(b"\r\n", start)
@@ -281,7 +283,7 @@ class RequestReader(_Reader):
         if head is None:
             return NEED_DATA
         try:
-            parsed = parse_request(head, self._limits)
+            parsed = read_request(head, self._limits)
         except BadMessage as old:
             # Byte by byte this would have been found first: the same refusal either way.
             if _STRAY_LINE_END.search(head):
@@ -323,7 +325,7 @@ class ResponseReader(_Reader):
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        parsed = parse_response(head, self._limits, self._method, upgrading=self._upgrading)
+        parsed = read_response(head, self._limits, self._method, upgrading=self._upgrading)
         if parsed.status < 200 and parsed.status != 101:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:

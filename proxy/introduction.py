@@ -10,7 +10,6 @@ import socket
 import time
 from typing import NamedTuple
 
-from gevent import get_hub
 from greenlet import getcurrent
 
 from proxy import proxyproto
@@ -20,7 +19,7 @@ from proxy.node import Accepted, Node
 from proxy.policy import Caller
 from proxy.proxyproto import Header
 from proxy.settings import Zone
-from proxy.stream import wait
+from proxy.stream import Readiness, wait
 from proxy.zones import NOWHERE
 
 _READ = 1
@@ -52,24 +51,24 @@ def read(
         node.settings.timeouts.tls_handshake, BadProxyHeader, "no PROXY header came in time"
     )
     deadlines.add(deadline)
-    watcher = get_hub().loop.io(sock.fileno(), _READ)
+    readable = Readiness(sock.fileno(), _READ)
     try:
-        header, data = _header(sock, watcher)
+        header, data = _header(sock, readable)
     except Expired as expired:
         raise BadProxyHeader(expired.error.detail) from expired
     except OSError as error:
         raise BadProxyHeader(f"reading a PROXY header: {error.strerror}") from error
     finally:
-        watcher.close()
+        readable.close()
         deadlines.discard(deadline)
     accepted = _accepted(header, node, zones, balancer)
     return Introduced(accepted, data[header.consumed :], time.monotonic() - started)
 
 
-def _header(sock: socket.socket, watcher: object) -> tuple[Header, bytes]:
+def _header(sock: socket.socket, readable: Readiness) -> tuple[Header, bytes]:
     data = b""
     while True:
-        wait(watcher)
+        wait(readable)
         try:
             more = sock.recv(proxyproto.MAX_BYTES)
         except BlockingIOError:

@@ -19,7 +19,7 @@ from proxy.policy import Own, Target
 from proxy.settings import digest
 
 
-def answer(own: Own, node: Node, head: RequestHead, *, draining: bool) -> Answer:
+def answer(own: Own, node: Node, head: RequestHead, ready_problems: list[str]) -> Answer:
     """Return the answer to a call to the proxy itself.
 
     Raises: NotReady, BadRoute, Misdirected.
@@ -27,7 +27,8 @@ def answer(own: Own, node: Node, head: RequestHead, *, draining: bool) -> Answer
     if own.name == "registration":
         return registration(node)
     if own.name == "ready":
-        return document({"ready": not draining}, 503 if draining else 200)
+        content = {"ready": not ready_problems, "problems": ready_problems}
+        return document(content, 503 if ready_problems else 200)
     values = field(head.headers, b"agent-route")
     if len(values) != 1:
         raise BadRoute("explain takes exactly one Agent-Route")

@@ -12,10 +12,11 @@ decision was made; a lease is reusable only after a clean END with nothing left 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 from proxy.deadline import Deadline
-from proxy.errors import BadAnswer, Blame, ClientGone, RequestTimeout, TimedOut
+from proxy.errors import BadAnswer, Blame, ClientGone, RelayError, RequestTimeout, TimedOut
 from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
@@ -23,6 +24,9 @@ from proxy.stream import BUFFER_BYTES, AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record
 from proxy.upstream import Lease
 
+_LATE: Final[dict[Blame, Callable[[str], RelayError]]] = {
+    whom: partial(TimedOut, blame=whom) for whom in ("platform", "agent", "peer")
+}
 _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
@@ -125,13 +129,16 @@ class Exchange:
         self._record.address = lease.address
         lease.responses.expect(head.method, upgrade=head.upgrade is not None)
         upstream.queue(request_head(head, rewrite, lease.authority))
+        progress = _NOTHING
         while True:
             room_wanted = self.sending and self._send_body()
             if upstream.unsent:
                 self._flush_upstream()
             if room_wanted and not upstream.unsent:
                 continue
-            if not client.unsent and (lease.responses.buffered or self._closed):
+            if not client.unsent and (
+                lease.responses.buffered or self._closed or progress == _MORE
+            ):
                 progress = self._take_response()
                 if progress == _DONE:
                     break
@@ -256,7 +263,7 @@ class Exchange:
         elif self.sending and not self._lease.stream.unsent:
             self._deadline.within(patience.body_idle, RequestTimeout, "the body stopped arriving")
         else:
-            self._deadline.within(patience.answer, TimedOut, patience.late)
+            self._deadline.within(patience.answer, _LATE[patience.whom], patience.late)
 
     def _read_client(self) -> None:
         try:
@@ -312,6 +319,8 @@ class Exchange:
             and not self.upgraded
             and not lease.responses.buffered
         )
+        if not (self.keep_alive or self.upgraded):
+            self._client.goodbye()
         if not self._client.flush():
             detail = "the caller does not read"
             self._deadline.within(self._patience.body_idle, ClientGone, detail)

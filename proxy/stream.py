@@ -20,7 +20,7 @@ import struct
 from typing import Any, Final, Protocol
 
 from gevent import get_hub
-from gevent.hub import Waiter
+from greenlet import getcurrent, greenlet
 
 RECV_BYTES: Final = 32768
 BUFFER_BYTES: Final = 65536
@@ -33,14 +33,53 @@ class BrokenStream(Exception):
     """The connection ended without a proper end: reset, TLS garbage, or no close_notify."""
 
 
+class Readiness:
+    """One direction of one socket, told apart from whether somebody waits for it.
+
+    The watcher under it stays started between waits: stopping and starting costs a system call
+    each time. An event that nobody waits for stops it until somebody does.
+    """
+
+    __slots__ = ("_io", "_started", "_waiter", "unasked")
+
+    def __init__(self, fd: int, events: int) -> None:
+        self._io = get_hub().loop.io(fd, events)
+        self._started = False
+        self._waiter: greenlet | None = None
+        self.unasked = False
+        """Something arrived, or the peer closed, while nobody waited."""
+
+    def arm(self, waiter: greenlet) -> None:
+        self._waiter = waiter
+        if not self._started:
+            self._started = True
+            self.unasked = False
+            self._io.start(self._ready)
+
+    def disarm(self) -> None:
+        self._waiter = None
+
+    def close(self) -> None:
+        """Before the socket is closed, or the loop would watch a stranger's."""
+        self._io.close()
+
+    def _ready(self) -> None:
+        if self._waiter is not None:
+            self._waiter.switch(self)
+        else:
+            self._io.stop()
+            self._started = False
+            self.unasked = True
+
+
 class Stream(Protocol):
     """What `relay` and `tunnel` need of a connection."""
 
     @property
-    def readable(self) -> Any: ...  # a gevent io watcher
+    def readable(self) -> Readiness: ...
 
     @property
-    def writable(self) -> Any: ...
+    def writable(self) -> Readiness: ...
 
     @property
     def unsent(self) -> int: ...
@@ -52,16 +91,17 @@ class Stream(Protocol):
     def flush(self) -> bool: ...
 
 
-def wait(*watchers: Any) -> Any:
-    """Sleep until one of `watchers` is ready, and return it."""
-    waiter: Any = Waiter()
+def wait(*sources: Readiness) -> Readiness:
+    """Sleep until one of `sources` is ready, and return it."""
+    current = getcurrent()
+    for source in sources:
+        source.arm(current)
     try:
-        for watcher in watchers:
-            watcher.start(waiter.switch, watcher)
-        return waiter.get()
+        ready: Readiness = get_hub().switch()
+        return ready
     finally:
-        for watcher in watchers:
-            watcher.stop()
+        for source in sources:
+            source.disarm()
 
 
 def flush(stream: Stream) -> None:
@@ -76,11 +116,12 @@ class AcceptedStream:
     __slots__ = (
         "_incoming",
         "_outgoing",
-        "_readable",
+        "_said_goodbye",
         "_socket",
         "_tls",
         "_unsent",
         "_writable",
+        "readable",
     )
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
@@ -89,18 +130,14 @@ class AcceptedStream:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._unsent = b""
-        loop = get_hub().loop
-        self._readable = loop.io(sock.fileno(), _READ)
-        self._writable: Any = None
+        self._said_goodbye = False
+        self.readable = Readiness(sock.fileno(), _READ)
+        self._writable: Readiness | None = None
 
     @property
-    def readable(self) -> Any:
-        return self._readable
-
-    @property
-    def writable(self) -> Any:
+    def writable(self) -> Readiness:
         if self._writable is None:
-            self._writable = get_hub().loop.io(self._socket.fileno(), _WRITE)
+            self._writable = Readiness(self._socket.fileno(), _WRITE)
         return self._writable
 
     @property
@@ -115,6 +152,8 @@ class AcceptedStream:
         """
         if early:
             self._incoming.write(early)
+        else:
+            self._take_in()
         while True:
             try:
                 self._tls.do_handshake()
@@ -125,15 +164,19 @@ class AcceptedStream:
                 return
             except ssl.SSLWantReadError:
                 flush(self)
-                wait(self._readable)
-                raw = self._receive()
-                if raw == b"":
-                    raise BrokenStream("closed during the TLS handshake") from None
-                if raw is not None:
-                    self._incoming.write(raw)
+                self._take_in()
             except (ssl.SSLError, OSError) as error:
                 self.flush()  # the alert that says why
                 raise BrokenStream(f"TLS handshake: {_tls_reason(error)}") from error
+
+    def _take_in(self) -> None:
+        """Wait for bytes and give them to TLS. Raises: BrokenStream at the end."""
+        wait(self.readable)
+        raw = self._receive()
+        if raw == b"":
+            raise BrokenStream("closed during the TLS handshake")
+        if raw is not None:
+            self._incoming.write(raw)
 
     def certificate(self) -> bytes | None:
         """Return the peer's certificate (DER) if it showed one that was verified."""
@@ -215,9 +258,25 @@ class AcceptedStream:
         self._unsent = out[sent:] if sent < len(out) else b""
         return not self._unsent
 
+    def goodbye(self) -> None:
+        """Queue close_notify, so that the client may resume its session; once is enough.
+
+        Queued before the last flush it travels with the last bytes.
+        """
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            try:
+                self._tls.unwrap()
+            except (ssl.SSLError, OSError):
+                pass  # unwrap wants the peer's close_notify too; ours is queued by now
+
     def close(self) -> None:
-        """Close with close_notify, so that the client may resume its session. Never waits."""
-        self._say_goodbye()
+        """Say goodbye, send what the kernel takes, and close. Never waits."""
+        self.goodbye()
+        try:
+            self.flush()
+        except BrokenStream:
+            pass  # nobody is left to be told
         self._release()
 
     def close_after_reading(self, limit: int) -> None:
@@ -226,11 +285,12 @@ class AcceptedStream:
         A close with unread bytes would reset the connection and take our answer with it, so up
         to `limit` bytes are read and dropped first. Waits; the caller has set a deadline.
         """
-        self._say_goodbye()
+        self.goodbye()
         try:
+            flush(self)
             self._socket.shutdown(socket.SHUT_WR)  # below TLS, whose goodbye has been said
             while limit > 0:
-                wait(self._readable)
+                wait(self.readable)
                 raw = self._receive()
                 if raw == b"":
                     break
@@ -238,16 +298,6 @@ class AcceptedStream:
         except (BrokenStream, OSError):
             pass  # gone already
         self._release()
-
-    def _say_goodbye(self) -> None:
-        try:
-            self._tls.unwrap()
-        except (ssl.SSLError, OSError):
-            pass  # unwrap wants the peer's close_notify too; ours is queued by now
-        try:
-            self.flush()
-        except BrokenStream:
-            pass  # nobody is left to be told
 
     def abort(self) -> None:
         """Close so that the peer cannot take what it got for complete: reset, no close_notify."""
@@ -259,7 +309,7 @@ class AcceptedStream:
         self._release()
 
     def _release(self) -> None:
-        self._readable.close()
+        self.readable.close()
         if self._writable is not None:
             self._writable.close()
         self._socket.close()
@@ -268,7 +318,7 @@ class AcceptedStream:
 class DialledStream:
     """The client side: a socket that urllib3 connected; whoever dialled closes it."""
 
-    __slots__ = ("_readable", "_socket", "_unsent", "_writable")
+    __slots__ = ("_socket", "_unsent", "_writable", "readable")
 
     def __init__(self, sock: Any) -> None:
         sock.settimeout(0.0)
@@ -276,17 +326,13 @@ class DialledStream:
         sock.suppress_ragged_eofs = False
         self._socket = sock
         self._unsent = b""
-        self._readable = get_hub().loop.io(sock.fileno(), _READ)
-        self._writable: Any = None
+        self.readable = Readiness(sock.fileno(), _READ)
+        self._writable: Readiness | None = None
 
     @property
-    def readable(self) -> Any:
-        return self._readable
-
-    @property
-    def writable(self) -> Any:
+    def writable(self) -> Readiness:
         if self._writable is None:
-            self._writable = get_hub().loop.io(self._socket.fileno(), _WRITE)
+            self._writable = Readiness(self._socket.fileno(), _WRITE)
         return self._writable
 
     @property
@@ -319,12 +365,14 @@ class DialledStream:
             except (ssl.SSLError, OSError) as error:
                 self._unsent = b""
                 raise BrokenStream(f"sending: {_tls_reason(error)}") from error
+            if not sent:
+                return False  # gevent's way of saying that it would block
             self._unsent = self._unsent[sent:] if sent < len(self._unsent) else b""
         return True
 
     def release(self) -> None:
         """Give the watchers back to the loop, before the socket is closed."""
-        self._readable.close()
+        self.readable.close()
         if self._writable is not None:
             self._writable.close()
 

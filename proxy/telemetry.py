@@ -142,18 +142,20 @@ class Telemetry:
             self._write(record, seconds)
 
     def error(self, record: Record, token: str, blame: str, detail: str) -> None:
-        """Keep an error for `/status`: what an operator at 3 a.m. looks at first."""
+        """Keep what went wrong with an exchange: what an operator at 3 a.m. looks at first."""
+        self.trouble(record.caller, record.source, record.zone, token, detail)
+        self.errors[-1].update(id=record.id, target=record.target, blame=blame)
+
+    def trouble(self, caller: str, source: str, zone: str, token: str, detail: str) -> None:
+        """Keep what went wrong with a connection before its first request."""
         self.errors.append(
             {
                 "time": _iso(time.time()),
-                "id": record.id,
                 "worker": self.worker,
-                "caller": record.caller,
-                "source": record.source,
-                "zone": record.zone,
-                "target": record.target,
+                "caller": caller,
+                "source": source,
+                "zone": zone,
                 "error": token,
-                "blame": blame,
                 "detail": detail,
             }
         )

@@ -30,9 +30,9 @@ from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
     NewConnectionError,
-    ProxyError,
 )
 from urllib3.util import Timeout, make_headers
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from proxy.errors import BadAnswer, Blame, RelayError, TimedOut, Unreachable
 from proxy.heads import HeadLimits
@@ -44,6 +44,7 @@ from proxy.tls import Contexts
 
 _RESOLVE_EVERY_S: Final = 30.0
 _LEAVE_ALONE_S: Final = 2.0
+_JUST_USED_S: Final = 0.1
 # Unpatched poll: 0.9 us a lease instead of 10 to 16 through gevent's (2026-11).
 _poll = monkey.get_original("select", "poll")
 
@@ -70,18 +71,30 @@ class _Stack:
     def qsize(self) -> int:
         return len(self._items)
 
+    def take_useless(self) -> list[_Connection]:
+        """Remove and return what can carry no request any more."""
+        useless = [connection for connection in self._items if not connection.is_connected]
+        if useless:
+            self._items = [item for item in self._items if item not in useless]
+        return useless
+
 
 class _Connection(HTTPSConnection):
     """A connection that carries its stream and reader, and knows how long it may lie idle."""
 
     stream: DialledStream | None = None
     responses: ResponseReader | None = None
+    idle_since = 0.0
     idle_until = 0.0
 
     @property
     def is_connected(self) -> bool:
-        if self.sock is None or time.monotonic() > self.idle_until:
+        """Whether the idle connection can carry a request, as far as can be known."""
+        now = time.monotonic()
+        if self.stream is None or now > self.idle_until or self.stream.readable.unasked:
             return False
+        if now < self.idle_since + _JUST_USED_S:
+            return True  # the loop would have noticed; asking the kernel costs 2 us (2026-11)
         poll = _poll()
         poll.register(self.sock.fileno(), select.POLLIN)
         return not poll.poll(0)  # readable while idle: closed, or bytes nobody asked for
@@ -96,6 +109,16 @@ class _Connection(HTTPSConnection):
 class _Pool(HTTPSConnectionPool):
     ConnectionCls = _Connection
     QueueCls = _Stack  # type: ignore[assignment]
+
+    def idle(self) -> _Connection | None:
+        """Return a kept connection that is still good; the others on the way are closed."""
+        stack: Any = self.pool
+        while stack.qsize():
+            connection: _Connection = stack.get()
+            if connection.is_connected:
+                return connection
+            connection.close()
+        return None
 
 
 class Lease:
@@ -141,7 +164,8 @@ class Lease:
 
     def __exit__(self, *exc: object) -> None:
         if self.reusable and self._pool is not None:
-            self._connection.idle_until = time.monotonic() + self._keepalive_s
+            self._connection.idle_since = time.monotonic()
+            self._connection.idle_until = self._connection.idle_since + self._keepalive_s
             self._pool._put_conn(self._connection)
         else:
             self._connection.close()
@@ -153,6 +177,7 @@ class Place:
     def __init__(self, endpoint: Endpoint, address: str, pool: _Pool) -> None:
         self.endpoint = endpoint
         self.address = address
+        self.authority = _authority(endpoint)
         self.pool = pool
         self.last_success = 0.0
         self.last_failure = 0.0
@@ -234,9 +259,10 @@ class Upstream:
     def _connect(self, place: Place, *, fresh: bool) -> Lease:
         """Lease from one place. Raises: Unreachable, TimedOut, BadAnswer."""
         pool = place.pool
-        connection: Any = pool._new_conn() if fresh else pool._get_conn()
-        lease = Lease(connection, pool, _authority(place.endpoint), place.address)
-        if not connection.is_closed:
+        kept = None if fresh else pool.idle()
+        connection: Any = kept or pool._new_conn()
+        lease = Lease(connection, pool, place.authority, place.address)
+        if kept is not None:
             lease.start(self._limits, self._settings.timeouts.keepalive_out)
             return lease
         # Only one request at a time finds out whether a place that timed out is back.
@@ -265,6 +291,13 @@ class Upstream:
                     pass
             except RelayError:
                 pass  # recorded in the place, which is what a probe is for
+
+    def close_useless(self) -> None:
+        """Close idle connections beyond [timeouts] keepalive_out, or that the platform closed."""
+        for place in self._places.values():
+            stack: Any = place.pool.pool
+            for connection in stack.take_useless() if stack is not None else ():
+                connection.close()
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed by their exchange."""
@@ -411,9 +444,10 @@ def _forward_proxy(settings: Settings, context: ssl.SSLContext) -> ProxyManager 
 def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom: Blame) -> None:
     """Connect and shake hands under one total deadline. Raises: as `_translate` says."""
     total = settings.timeouts.connect + settings.timeouts.tls_handshake
+    proxied = pool is not None and pool.proxy is not None
     try:
         with gevent.Timeout(total):
-            if pool is not None and pool.proxy is not None:
+            if pool is not None and proxied:
                 pool._prepare_proxy(connection)
             else:
                 connection.connect()
@@ -424,15 +458,15 @@ def _open(connection: _Connection, pool: _Pool | None, settings: Settings, whom:
             token="connection_timeout",
             blame=whom,
         ) from error
-    except (HTTPError, ssl.SSLError, OSError) as error:
+    except (HTTPError, CertificateError, ssl.SSLError, OSError) as error:
         connection.close()
-        raise _translate(error, whom) from error
+        raise _translate(error, whom, proxied=proxied) from error
     except BaseException:
         connection.close()
         raise
 
 
-def _translate(error: Exception, whom: Blame) -> RelayError:
+def _translate(error: Exception, whom: Blame, *, proxied: bool) -> RelayError:
     """Return the error that says to an operator what urllib3, ssl or the system said."""
     # urllib3's NewConnectionError (refused, no such name) is a ConnectTimeoutError by descent
     timed_out = isinstance(error, ConnectTimeoutError | TimeoutError)
@@ -442,12 +476,6 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
         )
     if isinstance(error, NameResolutionError):
         return Unreachable(f"the {whom}'s name has no address", token="dns_error", blame=whom)
-    if isinstance(error, ProxyError):
-        return Unreachable(
-            f"the forward proxy ([upstream] http_proxy) does not let us through: "
-            f"{error.original_error}",
-            blame="proxy",
-        )
     if isinstance(error, ssl.SSLCertVerificationError):
         return BadAnswer(
             f"the {whom}'s certificate was refused: {error.verify_message}",
@@ -461,6 +489,12 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
             blame=whom,
         )
     cause = error.__cause__ if isinstance(error, NewConnectionError) else error
+    if proxied and isinstance(cause, OSError):  # refused, or anything but 200 to our CONNECT
+        return Unreachable(
+            f"the forward proxy ([upstream] http_proxy) does not let us through: "
+            f"{str(cause)[:160]}",
+            blame="proxy",
+        )
     number = cause.errno if isinstance(cause, OSError) else None
     if number == errno.ECONNREFUSED:
         return Unreachable(
@@ -472,7 +506,9 @@ def _translate(error: Exception, whom: Blame) -> RelayError:
             token="destination_ip_unroutable",
             blame=whom,
         )
-    if isinstance(error, HTTPError) and not isinstance(error, NewConnectionError):
+    if isinstance(error, HTTPError | CertificateError) and not isinstance(
+        error, NewConnectionError
+    ):
         # urllib3's own: a pinned fingerprint or a host name that does not match
         return BadAnswer(
             f"the {whom}'s certificate was refused: {str(error)[:160]}",

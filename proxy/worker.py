@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import gevent
 from gevent.event import Event
+from greenlet import getcurrent, greenlet
 
 from proxy import __version__, configuration, introduction, logs
 from proxy.admin import Admin
@@ -37,8 +38,10 @@ from proxy.telemetry import Telemetry
 _log = logging.getLogger(__name__)
 
 _PROBE_EVERY_S: Final = 15.0
+_TIDY_EVERY_S: Final = 1.0
 _DRAINED_IDLE_S: Final = 1.0
 _SPARE_DESCRIPTORS: Final = 64
+_SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
 
 
@@ -73,10 +76,12 @@ class Worker:
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.connections: set[Connection] = set()
         self.reload_problems: list[str] = []
+        self._former: list[tuple[Node, set[Connection]]] = []
         self._conf_path = conf_path
         self.entrances = Entrances(self._accept)
         self._unnamed = 0  # accepted from a balancer, PROXY header not read yet
         self._per_source: Counter[tuple[str, str]] = Counter()
+        self._spare: list[greenlet] = []
         self._stopped = Event()
         self._warned_at = 0.0
         self._admin = Admin(self)
@@ -101,6 +106,7 @@ class Worker:
             gevent.spawn(self.telemetry.flush_forever),
             gevent.spawn(self._probe_forever),
             gevent.spawn(self.entrances.watch_forever),
+            gevent.spawn(self._tidy_forever),
         ]
         _log.info("worker %d of %s is up", self.number, __version__)
         _warn(settings)
@@ -180,8 +186,7 @@ class Worker:
         if refusal:
             self._turn_away(sock, refusal, source, accepted.caller.zone)
             return
-        connection = self._admit(Connection(sock, accepted, self.node, self), accepted.caller)
-        gevent.spawn_raw(self._run, connection, accepted.caller)
+        self._admit(Connection(sock, accepted, self.node, self), accepted.caller)
 
     def _refusal(self, caller: Caller) -> str:
         """Return why this caller gets no connection; "" for no reason."""
@@ -194,22 +199,33 @@ class Worker:
             return "over_source_limit"
         return ""
 
-    def _admit(self, connection: Connection, caller: Caller) -> Connection:
+    def _admit(self, connection: Connection, caller: Caller) -> None:
         self._per_source[caller.zone, caller.source] += 1
         self.telemetry.events["accepted_" + caller.kind] += 1
         self.telemetry.zones[caller.zone, "accepted_" + caller.kind] += 1
         self.connections.add(connection)
-        return connection
+        if self._spare:
+            run_in_hub = gevent.get_hub().loop.run_callback
+            run_in_hub(self._spare.pop().switch, (connection, caller))
+        else:
+            gevent.spawn_raw(self._run, connection, caller)
 
     def _run(self, connection: Connection, caller: Caller) -> None:
-        key = (caller.zone, caller.source)
-        try:
-            connection.run()
-        finally:
-            self.connections.discard(connection)
-            self._per_source[key] -= 1
-            if not self._per_source[key]:
-                del self._per_source[key]
+        """Serve one connection after the other: a new stack costs a mapping and two page faults."""
+        while True:
+            key = (caller.zone, caller.source)
+            try:
+                connection.run()
+            finally:
+                self.connections.discard(connection)
+                self._per_source[key] -= 1
+                if not self._per_source[key]:
+                    del self._per_source[key]
+            if self.draining or len(self._spare) >= _SPARE_GREENLETS:
+                return
+            del connection  # or what it held stays until the next one comes
+            self._spare.append(getcurrent())
+            connection, caller = gevent.get_hub().switch()
 
     def _run_behind_balancer(
         self, zones: tuple[Zone, ...], sock: socket.socket, balancer: str
@@ -233,7 +249,7 @@ class Worker:
         connection = Connection(
             sock, said.accepted, node, self, early=said.early, spent_s=said.took_s
         )
-        self._run(self._admit(connection, caller), caller)
+        self._admit(connection, caller)
 
     def _turn_away(self, sock: socket.socket, refusal: str, source: str, zone: str) -> None:
         sock.close()
@@ -265,6 +281,7 @@ class Worker:
                 _log.error("reload changed nothing: %s", text)
             return
         self.reload_problems = []
+        self._former.append((self.node, set(self.connections)))
         self.node = node
         self._set_budget(settings)
         self.telemetry.set_log(settings.log.format, access=settings.log.access)
@@ -298,6 +315,19 @@ class Worker:
         if self.connections:
             _log.warning("worker %d gives up %d connections", self.number, len(self.connections))
         self._stopped.set()
+
+    def _tidy_forever(self) -> None:
+        """Close idle connections to the platform in time, and nodes that nobody uses any more."""
+        while True:
+            gevent.sleep(_TIDY_EVERY_S)
+            self.node.upstream.close_useless()
+            for former in tuple(self._former):
+                node, connections = former
+                if connections.isdisjoint(self.connections):
+                    self._former.remove(former)
+                    node.close()
+                else:
+                    node.upstream.close_useless()
 
     def _probe_forever(self) -> None:
         """Know whether the upstream is there, also when no agent has asked lately."""

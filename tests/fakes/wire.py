@@ -157,16 +157,20 @@ class Listener:
             thread = threading.Thread(target=self._connection, args=(sock, peer), daemon=True)
             with self._lock:
                 self._open[thread] = sock
-            thread.start()
+                thread.start()  # under the lock: disconnect() must not meet it unstarted
 
     def _connection(self, sock: socket.socket, peer: Address) -> None:
         try:
             if self._context is not None:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sock.settimeout(HANDSHAKE_TIMEOUT_S)
-                sock = self._context.wrap_socket(sock, server_side=True)
-                with self._lock:
-                    self._open[threading.current_thread()] = sock
+                tls = self._context.wrap_socket(
+                    sock, server_side=True, do_handshake_on_connect=False
+                )
+                sock = tls
+                with self._lock:  # before the handshake, so that disconnect() can end that too
+                    self._open[threading.current_thread()] = tls
+                tls.do_handshake()
             sock.settimeout(None)
             self._serve(sock, peer)
         except (OSError, ValueError) as fault:

@@ -117,7 +117,8 @@ def dial() -> Iterator[Dial]:
 def settled(request: pytest.FixtureRequest) -> Iterator[None]:
     """The leak gate."""
     names = request.fixturenames
-    origins = [request.getfixturevalue(n) for n in ("platform", "agent") if n in names]
+    found = [request.getfixturevalue(n) for n in ("platform", "agent") if n in names]
+    origins = [peer for peer in found if isinstance(peer, Origin)]
     node = request.getfixturevalue("node") if "node" in names else None
     yield  # set up first, so torn down last: the test's own connections are closed by then
     for origin in origins:

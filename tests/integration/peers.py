@@ -301,16 +301,23 @@ class Origin:
             thread = threading.Thread(target=self._connection, args=(sock,), daemon=True)
             with self._lock:
                 self._open[thread] = sock
-            thread.start()
+                thread.start()  # under the lock: disconnect() must not meet it unstarted
 
     def _connection(self, sock: socket.socket) -> None:
         try:
             sock.settimeout(TIMEOUT_S)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._context is not None:
-                sock = self._context.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
-                with self._lock:
-                    self._open[threading.current_thread()] = sock
+                tls = self._context.wrap_socket(
+                    sock,
+                    server_side=True,
+                    suppress_ragged_eofs=False,
+                    do_handshake_on_connect=False,
+                )
+                sock = tls
+                with self._lock:  # before the handshake, so that disconnect() can end that too
+                    self._open[threading.current_thread()] = tls
+                tls.do_handshake()
             wire = Wire(sock)  # type: ignore[arg-type]  # plain for a forward proxy
             wire.origin = self
             self.script(wire)

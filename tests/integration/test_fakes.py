@@ -17,6 +17,7 @@ from tests.fakes.messages import ask
 from tests.fakes.platform import Identity, Platform
 from tests.fakes.websocket import Refused, WebSocket
 from tests.fakes.wire import client_context, closing, dial
+from tests.integration.peers import eventually
 
 FIRST = "127.0.1.1"
 LAST = "127.0.1.3"
@@ -212,6 +213,8 @@ def test_agent_with_a_ca_refuses_another_certificate(platform: Platform, tmp_pat
     other = self_signed(tmp_path, "other", ("127.0.0.1",))
     with pytest.raises(ssl.SSLCertVerificationError):
         dial(platform.address, client_context(other.certificate))
+    eventually(lambda: platform.faults, "the platform has noticed")
+    assert len(platform.faults) == 1
     platform.faults.clear()
 
 

@@ -1,0 +1,163 @@
+"""Whoever is slow is let go, in time, whatever it is slow with."""
+
+from __future__ import annotations
+
+import time
+
+from tests.integration.conftest import Dial
+from tests.integration.nodes import AGENT, Node
+from tests.integration.peers import Aborted, Origin, Wire, dial_raw, eventually
+
+SETTINGS = {
+    "timeouts": {
+        "tls_handshake": 0.6,
+        "request_head": 0.8,
+        "body_idle": 1,
+        "keepalive_in": 1,
+        "upstream_answer": 2,
+    }
+}
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+SWEEP = 0.6
+"""How late a deadline may be: a sweep, and a busy machine."""
+
+
+class Stopwatch:
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+
+    def shows(self, seconds: float) -> bool:
+        passed = time.monotonic() - self._began
+        return seconds - 0.1 <= passed <= seconds + SWEEP
+
+
+def test_silent_handshake_ends(node: Node, platform: Origin) -> None:
+    watch = Stopwatch()
+    with dial_raw(node.address, AGENT) as raw:
+        try:
+            assert raw.recv(100) == b""
+        except ConnectionResetError:
+            pass
+    assert watch.shows(0.6)
+    events = node.worker.snapshot()["events"]
+    assert events["tls_handshake_timeout"] == 1
+
+
+def test_handshake_deadline_is_a_total(node: Node, platform: Origin) -> None:
+    """A byte now and then does not prolong it."""
+    watch = Stopwatch()
+    with dial_raw(node.address, AGENT) as raw:
+        raw.settimeout(0.1)
+        ended = False
+        for byte in b"\x16\x03\x01\x02\x00" + b"\x01" * 100:
+            try:
+                raw.sendall(bytes([byte]))
+                ended = raw.recv(100) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                ended = True
+            if ended:
+                break
+    assert ended
+    assert watch.shows(0.6)
+
+
+def test_silence_after_the_handshake_ends_properly(
+    node: Node, platform: Origin, dial: Dial
+) -> None:
+    watch = Stopwatch()
+    said = dial(node).to_end()
+    assert watch.shows(0.8)
+    assert not said or said.startswith(b"HTTP/1.1 408 ")
+
+
+def test_slow_head_is_408_within_a_total(node: Node, platform: Origin, dial: Dial) -> None:
+    wire = dial(node)
+    watch = Stopwatch()
+    wire.sock.settimeout(0.1)
+    answer = b""
+    for byte in b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: " + b"a" * 100:
+        wire.send(bytes([byte]))
+        try:
+            answer = wire.some()
+        except TimeoutError:
+            continue
+        break
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert watch.shows(0.8)
+    assert platform.used == 0
+
+
+def test_slow_second_head_is_408(node: Node, platform: Origin, dial: Dial) -> None:
+    """Its time counts from its first byte, not from the end of the request before."""
+    wire = dial(node)
+    assert wire.ask(GET).status == 200
+    assert wire.is_silent(0.5)
+    watch = Stopwatch()
+    wire.send(b"GET / HT")
+    assert wire.response().status == 408
+    assert watch.shows(0.8)
+
+
+def test_idle_connection_ends_cleanly(node: Node, platform: Origin, dial: Dial) -> None:
+    wire = dial(node)
+    assert wire.ask(GET).status == 200
+    watch = Stopwatch()
+    assert wire.to_end() == b""
+    assert watch.shows(1)
+
+
+def test_body_that_stops_is_408(node: Node, platform: Origin, dial: Dial) -> None:
+    wire = dial(node)
+    since = node.written()
+    watch = Stopwatch()
+    wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
+    assert wire.response().status == 408
+    assert watch.shows(1)
+    assert node.next_line(since)["end"] == "bad_request"
+    platform.disconnect()
+    assert platform.received == [], "half a body was taken for a whole one"
+
+
+def test_body_that_keeps_coming_is_not_late(node: Node, platform: Origin, dial: Dial) -> None:
+    wire = dial(node)
+    wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+    for byte in b"hello":
+        assert wire.is_silent(0.4)
+        wire.send(bytes([byte]))
+    assert wire.response().body == b"hello"
+
+
+def test_caller_that_does_not_read_is_let_go(node: Node, platform: Origin, dial: Dial) -> None:
+    def script(wire: Wire) -> None:
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        while True:
+            wire.send(b"x" * 65536)
+
+    platform.use(script)
+    since = node.written()
+    wire = dial(node)
+    wire.send(GET)
+    wire.head()
+    eventually(lambda: node.worker.snapshot()["inFlight"] == 0, "it is let go", 5)
+    assert node.next_line(since)["end"] == "client_gone"
+
+
+def test_refused_caller_that_keeps_sending_is_let_go(
+    node: Node, platform: Origin, dial: Dial
+) -> None:
+    wire = dial(node)
+    wire.send(b"BAD\r\n\r\n")
+    assert wire.response().status == 400
+    watch = Stopwatch()
+    try:
+        while True:
+            wire.send(b"x")
+            if not wire.is_silent(0.05):
+                break
+    except (OSError, Aborted):
+        pass
+    eventually(lambda: node.worker.snapshot()["connections"] == 0, "it is let go", 4)
+    assert watch.shows(2) or watch.shows(0.1)

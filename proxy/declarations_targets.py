@@ -286,7 +286,19 @@ PEERS: Final = (
         "fingerprint",
         default="",
         range="64 hexadecimal digits, colons allowed",
-        sense="The SHA-256 of the other proxy's certificate; only that one is accepted.",
+        sense="The SHA-256 of the other proxy's certificate, as `agent-proxy register-info` shows "
+        "it there; only that one is accepted. Without it, or without certificate_file, its calls "
+        "are refused.",
         wrong="Another certificate's: the other proxy is refused.",
+    ),
+    Declaration(
+        "peers.*",
+        "certificate_file",
+        "path",
+        default="",
+        range=PATH_RANGE,
+        sense="The other proxy's certificate itself, PEM (its [listen] certificate, copied here): "
+        "what it must show when it calls.",
+        wrong="Another's, or one that is not for TLS clients too: the other proxy is refused.",
     ),
 )

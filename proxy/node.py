@@ -13,11 +13,11 @@ from typing import NamedTuple
 from proxy import interfaces, policy
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
-from proxy.policy import Address, Caller, Identity, Surroundings
+from proxy.policy import Address, Caller, Identity, Surroundings, Target
 from proxy.relay import Patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
-from proxy.upstream import Agents, Upstream, head_limits
+from proxy.upstream import Agents, Lease, Peers, Upstream, head_limits
 from proxy.zones import zone_told
 
 
@@ -40,6 +40,7 @@ class Node:
         self.limits: HeadLimits = head_limits(settings)
         self.upstream = Upstream(settings, self.tls)
         self.agents = Agents(settings, self.tls)
+        self.peers = Peers(settings, self.tls)
         timeouts = settings.timeouts
         late = "the {0} did not answer within [timeouts] {0}_answer".format
         self.patience_up = Patience(
@@ -47,6 +48,12 @@ class Node:
         )
         self.patience_down = Patience(
             timeouts.agent_answer, timeouts.body_idle, "agent", late("agent")
+        )
+        self.patience_peer = Patience(
+            timeouts.agent_answer,
+            timeouts.body_idle,
+            "peer",
+            "the next proxy did not answer within [timeouts] agent_answer",
         )
         # Minting a return route costs two HMACs; an agent that reconnects needs it once.
         self.accept = functools.lru_cache(maxsize=16384)(self._accept)
@@ -65,6 +72,19 @@ class Node:
             return Accepted(caller, policy.identity(self.settings, caller, self.keys), None)
         except NotReady as error:
             return Accepted(caller, None, error)
+
+    def lease(self, target: Target, *, fresh: bool = False) -> Lease:
+        """Return a connected socket to `target`. Raises: Unreachable, TimedOut, BadAnswer."""
+        if target.kind == "platform":
+            return self.upstream.lease(fresh=fresh)
+        if target.kind == "peer":
+            return self.peers.lease(target)
+        return self.agents.lease(target)
+
+    def patience(self, target: Target) -> Patience:
+        if target.kind == "platform":
+            return self.patience_up
+        return self.patience_peer if target.kind == "peer" else self.patience_down
 
     def is_balancer(self, source: str) -> bool:
         """Whether connections from `source` begin with a PROXY header, which is believed."""

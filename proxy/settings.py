@@ -80,6 +80,7 @@ _OF_ONE_NODE: Final = frozenset(
         ("zones.*", "interface"),
         ("zones.*", "listen"),
         ("zones.*", "source"),
+        ("peers.*", "certificate_file"),
     }
 )
 

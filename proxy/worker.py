@@ -27,6 +27,7 @@ from proxy import __version__, configuration, introduction, logs
 from proxy.admin import Admin
 from proxy.connection import Connection
 from proxy.deadline import Deadlines
+from proxy.duplicates import Duplicates
 from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
 from proxy.handover import Handover
@@ -74,6 +75,7 @@ class Worker:
         self.draining = False
         self.deadlines = Deadlines()
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
+        self.duplicates = Duplicates()
         self.connections: set[Connection] = set()
         self.reload_problems: list[str] = []
         self._former: list[tuple[Node, set[Connection]]] = []
@@ -119,6 +121,13 @@ class Worker:
         self._handover.close()
         self.telemetry.flush()
         _log.info("worker %d is drained", self.number)
+
+    def suspect(self, zone: str, source: str, why: str) -> None:
+        """Warn that one identity seems to be used by two agents."""
+        self.telemetry.events["duplicate_identity"] += 1
+        text = f"two agents seem to call as {source} in zone {zone}: {why}"
+        self.telemetry.trouble("agent", source, zone, "duplicate_identity", text)
+        _log.warning("%s; give one of them another address, or a zone of its own", text)
 
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
@@ -321,6 +330,8 @@ class Worker:
         while True:
             gevent.sleep(_TIDY_EVERY_S)
             self.node.upstream.close_useless()
+            for zone, source in self.duplicates.look(time.monotonic()):
+                self.suspect(zone, source, "two tunnels live at once")
             for former in tuple(self._former):
                 node, connections = former
                 if connections.isdisjoint(self.connections):
@@ -346,6 +357,10 @@ def _loud(settings: Settings) -> list[str]:
         warnings.append("[upstream] verify = no: whoever answers is taken for the platform")
     if settings.agents.allow_loopback:
         warnings.append("[agents] allow_loopback = yes: for demonstrations on one machine only")
+    for peer in settings.peers:
+        if not (peer.certificate and peer.certificate_file):
+            text = "without certificate and certificate_file its calls are refused"
+            warnings.append(f"[peers/{peer.id}]: {text}")
     if settings.platform.routes == "any":
         warnings.append("[platform] routes = any: routes without a seal are followed")
     for section, min_tls in (

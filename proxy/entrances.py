@@ -44,7 +44,7 @@ class Entrances:
     def open(self, settings: Settings, inherited: Set) -> None:
         """Open all listeners, taking over `inherited`. Raises: OSError where one must be there."""
         self._settings = settings
-        for key in zones.listeners(settings):
+        for key in self._wanted():
             sock = inherited.pop(key, None)
             if sock is not None and key[1] and not interfaces.is_bound_to(sock, key[1]):
                 sock.close()  # of an interface that is gone
@@ -52,6 +52,13 @@ class Entrances:
             self._start(key, sock)
         for sock in inherited.values():
             sock.close()  # of an address that is no longer configured
+        if not self._own:
+            raise OSError(next(iter(self._problems.values()), "there is no interface to listen on"))
+
+    def _wanted(self) -> dict[Key, tuple[Zone, ...]]:
+        """Return all listeners there should be on the interfaces of this moment."""
+        named = frozenset(zone.interface for zone in self._settings.zones if zone.interface)
+        return zones.listeners(self._settings, interfaces.others(named) if named else ())
 
     def prepare(self, settings: Settings) -> Set:
         """Return new sockets for listeners that `settings` add and that must be there.
@@ -59,10 +66,9 @@ class Entrances:
         Raises: OSError; nothing is left open then.
         """
         opened: Set = {}
-        optional = zones.optional(settings)
         try:
             for key in zones.listeners(settings):
-                if key not in self._own and key not in optional:
+                if key not in self._own and not zones.is_optional(settings, key):
                     opened[key] = _open(settings, key)
         except OSError:
             for sock in opened.values():
@@ -73,10 +79,8 @@ class Entrances:
     def change(self, settings: Settings, prepared: Set) -> None:
         """Listen as `settings` say; `prepared` came from `prepare`."""
         self._settings = settings
-        wanted = zones.listeners(settings)
-        for key in [key for key in self._own if key not in wanted]:
-            self._own.pop(key).finish()
-        self._problems = {key: text for key, text in self._problems.items() if key in wanted}
+        wanted = self._wanted()
+        self._forget_all_but(wanted)
         for key, served in wanted.items():
             if key in self._own:
                 self._own[key].zones = served
@@ -92,7 +96,9 @@ class Entrances:
 
     def watch(self) -> None:
         """Close listeners whose interface is gone, open those that can be, note the others."""
-        for key in zones.optional(self._settings):
+        wanted = self._wanted()
+        self._forget_all_but(wanted)
+        for key in wanted:
             listener = self._own.get(key)
             device = key[1]
             if listener is None:
@@ -100,16 +106,21 @@ class Entrances:
             elif device and not interfaces.is_bound_to(listener.socket, device):
                 self._own.pop(key).finish()
                 self._start(key, None)
-            elif device:
+            elif device and wanted[key]:
                 self._note(key, _carries(device))
+
+    def _forget_all_but(self, wanted: dict[Key, tuple[Zone, ...]]) -> None:
+        for key in [key for key in self._own if key not in wanted]:
+            self._own.pop(key).finish()
+        self._problems = {key: text for key, text in self._problems.items() if key in wanted}
 
     def _start(self, key: Key, sock: socket.socket | None) -> None:
         """Listen at `key`. Raises: OSError where that must work."""
-        served = zones.listeners(self._settings)[key]
+        served = self._wanted().get(key, ())
         try:
             sock = sock or _open(self._settings, key)
         except OSError as error:
-            if key not in zones.optional(self._settings):
+            if not zones.is_optional(self._settings, key):
                 raise
             self._note(key, _carries(key[1]) or error.strerror or str(error))
             return
@@ -118,13 +129,13 @@ class Entrances:
         address, device, port = key
         through = f" through {device}" if device else ""
         _log.info("listens on %s port %d%s", address, port, through)
-        self._note(key, _carries(device))
+        self._note(key, _carries(device) if served else "")
 
     def _note(self, key: Key, problem: str) -> None:
         if problem == self._problems.get(key, ""):
             return
-        served = zones.listeners(self._settings)[key]
-        names = ", ".join(zone.name for zone in served)
+        served = self._wanted().get(key, ())
+        names = ", ".join(zone.name for zone in served) or "-"
         if problem:
             self._problems[key] = problem
             _log.warning("zone %s: %s", names, problem)
@@ -134,7 +145,7 @@ class Entrances:
 
     def report(self) -> list[dict[str, Any]]:
         """Return for each zone, as JSON can carry it, where its agents arrive and what is wrong."""
-        wanted = zones.listeners(self._settings)
+        wanted = self._wanted()
         report = []
         for zone in self._settings.zones:
             keys = [key for key, served in wanted.items() if zone in served]
@@ -153,7 +164,7 @@ class Entrances:
 
     def adopt(self, given: Set) -> None:
         """Accept for a sibling that is restarting."""
-        wanted = zones.listeners(self._settings)
+        wanted = self._wanted()
         adopted = {
             # An address that our own settings do not know: only platform and peers arrive there.
             key: Listener(sock, wanted.get(key, ()), self._accept)

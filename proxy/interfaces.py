@@ -7,6 +7,7 @@ By system calls on sockets: these see the network namespace of the process, /sys
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 from typing import Final, Literal, TypeAlias
@@ -29,6 +30,19 @@ def state(device: str) -> State:
             return "missing"
     flags: int = _IFREQ.unpack(answer)[1]
     return "up" if flags & _UP_AND_RUNNING == _UP_AND_RUNNING else "down"
+
+
+def others(zones: frozenset[str]) -> tuple[str, ...]:
+    """Return the interfaces that belong to no zone, neither by themselves nor by their VRF."""
+    names = [name for _, name in socket.if_nameindex()]
+    return tuple(name for name in names if name not in zones and _master(name) not in zones)
+
+
+def _master(device: str) -> str:
+    try:
+        return os.path.basename(os.readlink(f"/sys/class/net/{device}/master"))
+    except OSError:
+        return ""
 
 
 def is_bound_to(sock: socket.socket, device: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 
 from proxy.settings import Settings, Zone
 
-__all__ = ["NOWHERE", "Key", "listeners", "optional", "zone_of", "zone_told"]
+__all__ = ["NOWHERE", "Key", "is_optional", "listeners", "zone_of", "zone_told"]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Key: TypeAlias = tuple[str, str, int]
@@ -26,29 +26,33 @@ Key: TypeAlias = tuple[str, str, int]
 NOWHERE: Final = Zone("-", "", "", "", (), 0, "")
 
 
-def listeners(settings: Settings) -> dict[Key, tuple[Zone, ...]]:
+def listeners(settings: Settings, others: tuple[str, ...] = ()) -> dict[Key, tuple[Zone, ...]]:
     """Return every listener there should be, with the zones whose agents may arrive there.
 
-    The addresses of [listen] are always among them: the platform calls there.
+    The addresses of [listen] are always among them: the platform calls there. As soon as one zone
+    has an interface they are opened on each of `others`, the interfaces that no zone has: among
+    sockets that share a port (SO_REUSEPORT) the kernel takes the first it finds, and not the one
+    that is bound to the interface (seen with IPv6, Linux 6.18, 2026-11).
     """
     port = settings.listen.port
+    devices = others if any(zone.interface for zone in settings.zones) else ("",)
     found: dict[Key, tuple[Zone, ...]] = {
-        (address, "", port): () for address in settings.listen.addresses
+        (address, device, port): () for address in settings.listen.addresses for device in devices
     }
     for zone in settings.zones:
         if zone.network_id and not zone.interface and not zone.listen:
             continue  # only a balancer can say that somebody is there
         addresses = (zone.listen,) if zone.listen else settings.listen.addresses
         for address in addresses:
-            key = (address, zone.interface, port)
-            found[key] = (*found.get(key, ()), zone)
+            for device in (zone.interface,) if zone.interface else devices:
+                key = (address, device, port)
+                found[key] = (*found.get(key, ()), zone)
     return found
 
 
-def optional(settings: Settings) -> frozenset[Key]:
-    """Return the listeners without which a worker starts all the same: those of single zones."""
-    must = {(address, "", settings.listen.port) for address in settings.listen.addresses}
-    return frozenset(listeners(settings)) - must
+def is_optional(settings: Settings, key: Key) -> bool:
+    """Whether a worker starts without this listener: it is one zone's, or one interface's."""
+    return bool(key[1]) or key[0] not in settings.listen.addresses
 
 
 def zone_of(source: Address, zones: tuple[Zone, ...]) -> Zone:

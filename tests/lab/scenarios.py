@@ -235,9 +235,9 @@ def chain(lab: Lab) -> None:
         ("outer", "middle", "10.9.0.1", "10.9.0.2"),
         ("middle", "inner", "10.8.0.1", "10.8.0.2"),
     ):
-        net.cable(left, "down", right, "up")
-        net.address(left, "down", f"{near}/24")
-        net.address(right, "up", f"{far}/24")
+        net.cable(left, "below", right, "above")
+        net.address(left, "below", f"{near}/24")
+        net.address(right, "above", f"{far}/24")
     net.attach("inner", "eth0", "lan", "10.0.0.1/24")
     net.attach("vm-1", "eth0", "lan", "10.0.0.2/24")
     net.attach("vm-2", "eth0", "lan", "10.0.0.3/24")

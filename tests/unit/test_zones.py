@@ -41,7 +41,7 @@ def read(text: str) -> Settings:
 
 
 def names(text: str) -> dict[zones.Key, list[str]]:
-    found = zones.listeners(read(text))
+    found = zones.listeners(read(text), ("lo", "eth0"))
     return {key: [zone.name for zone in served] for key, served in found.items()}
 
 
@@ -54,14 +54,25 @@ def test_without_zones_one_zone_is_served_at_every_address() -> None:
 
 def test_zones_with_an_interface_have_their_own_listener_and_the_platform_keeps_one() -> None:
     assert names(ISOLATED) == {
-        ("0.0.0.0", "", 2002): [],
+        ("0.0.0.0", "lo", 2002): [],
+        ("0.0.0.0", "eth0", 2002): [],
         ("0.0.0.0", "e1", 2002): ["one"],
         ("10.0.0.1", "e2", 2002): ["two"],
     }
-    assert zones.optional(read(ISOLATED)) == {
-        ("0.0.0.0", "e1", 2002),
-        ("10.0.0.1", "e2", 2002),
-    }
+
+
+def test_only_the_addresses_of_listen_must_be_there() -> None:
+    assert not zones.is_optional(read(APART), ("::", "", 2002))
+    assert zones.is_optional(read(APART), ("10.4.0.1", "", 2002))
+    assert zones.is_optional(read(ISOLATED), ("0.0.0.0", "e1", 2002))
+
+
+def test_zones_without_an_interface_use_those_that_no_zone_has() -> None:
+    mixed = names(
+        "[zones]\n[[a]]\ninterface = e1\nnetworks = 10.1.0.0/16\n[[b]]\nnetworks = 10.2.0.0/16\n"
+    )
+    assert mixed["0.0.0.0", "eth0", 2002] == ["b"]
+    assert mixed["0.0.0.0", "e1", 2002] == ["a"]
 
 
 def test_zones_without_an_interface_share_listeners() -> None:
@@ -87,7 +98,7 @@ def test_a_caller_through_an_interface_is_in_its_zone_whatever_its_address() -> 
 
 
 def test_the_shared_listener_serves_nobody_where_all_zones_have_interfaces() -> None:
-    served = zones.listeners(read(ISOLATED))["0.0.0.0", "", 2002]
+    served = zones.listeners(read(ISOLATED), ("eth0",))["0.0.0.0", "eth0", 2002]
     assert zones.zone_of(ip_address("10.0.0.2"), served) == zones.NOWHERE
 
 

@@ -57,6 +57,8 @@ def is_optional(settings: Settings, key: Key) -> bool:
 
 def zone_of(source: Address, zones: tuple[Zone, ...]) -> Zone:
     """Return the zone, of those that a listener serves, that `source` is in."""
+    if isinstance(source, ipaddress.IPv6Address) and source.ipv4_mapped is not None:
+        source = source.ipv4_mapped  # how a balancer's dual-stack socket spells it
     for zone in zones:
         if zone.interface or any(source in network for network in zone.networks):
             return zone

@@ -85,7 +85,13 @@ def test_zones_without_an_interface_share_listeners() -> None:
 
 @pytest.mark.parametrize(
     ("source", "zone"),
-    [("10.1.2.3", "left"), ("10.2.2.3", "right"), ("fd02::1", "right"), ("10.3.0.1", "-")],
+    [
+        ("10.1.2.3", "left"),
+        ("::ffff:10.1.2.3", "left"),
+        ("10.2.2.3", "right"),
+        ("fd02::1", "right"),
+        ("10.3.0.1", "-"),
+    ],
 )
 def test_a_caller_on_a_shared_listener_is_where_its_address_is(source: str, zone: str) -> None:
     served = zones.listeners(read(APART))["0.0.0.0", "", 2002]

@@ -369,7 +369,7 @@ def destination(
     """
     try:
         literal = ipaddress.ip_address(hop.host)
-        canonical = _text(literal) == hop.host
+        canonical = _text(literal) == hop.host and "%" not in hop.host
     except ValueError:
         canonical = False
     yield Decision("1 address", canonical, f"{hop.host} as an IP literal in canonical form")

@@ -52,6 +52,7 @@ class Exchange:
     """One request and its response between an accepted and a leased connection."""
 
     __slots__ = (
+        "_awaits_continue",
         "_client",
         "_closed",
         "_cut_short",
@@ -90,6 +91,7 @@ class Exchange:
         self._record = record
         self._keep = keep_alive
         self._to_agent = to_agent
+        self._awaits_continue = head.expects_continue
         self._response: ResponseHead | None = None
         self._closed = ""  # how the leased connection ended: _CLEANLY, a reason, or not yet
         self._rechunk = False
@@ -161,6 +163,7 @@ class Exchange:
                 self.sending = False
                 return False
             assert isinstance(event, bytes)
+            self._awaits_continue = False
             self._record.bytes_in += len(event)
             upstream.queue(chunk(event) if chunked else event)
         return True
@@ -212,6 +215,7 @@ class Exchange:
         """Return a head as the caller gets it, and note what it means for this connection."""
         client_minor = self._head.minor
         if response.status < 200 and response.status != 101:
+            self._awaits_continue = False
             return self._response_head(response, keep_alive=True) if client_minor else b""
         if self.sending:
             self._keep = False  # an early answer: nobody reads the rest of the request
@@ -260,7 +264,7 @@ class Exchange:
         patience = self._patience
         if self._client.unsent:
             self._deadline.within(patience.body_idle, ClientGone, "the caller does not read")
-        elif self.sending and not self._lease.stream.unsent:
+        elif self.sending and not self._lease.stream.unsent and not self._awaits_continue:
             self._deadline.within(patience.body_idle, RequestTimeout, "the body stopped arriving")
         else:
             self._deadline.within(patience.answer, _LATE[patience.whom], patience.late)

@@ -43,6 +43,8 @@ class Contexts(NamedTuple):
     to_peers: ssl.SSLContext
     """For calls to peers: shows our certificate; theirs is compared with [peers] certificate."""
     certificate_sha256: str
+    expires_at: float
+    """When the certificate ends, in seconds since 1970; 0: it cannot be used even now."""
 
     def accepting(self, caller: Caller) -> ssl.SSLContext:
         """Return the context for a caller of this class."""
@@ -59,11 +61,13 @@ def contexts(settings: Settings) -> Contexts:
     peers = {peer.id: _accepting_peer(settings, peer, problems) for peer in settings.peers}
     upstream = _to_upstream(settings, problems)
     to_agents = _to_agents(settings, problems)
-    sha256 = _certificate_sha256(settings, problems)
+    leaf = _leaf(settings, problems)
     if problems:
         raise ConfigurationProblems(problems)
+    sha256 = hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
     to_peers = _to_peers(settings)
-    return Contexts(agents, platform, peers, upstream, to_agents, to_peers, sha256)
+    ends = _expiry(agents, leaf)
+    return Contexts(agents, platform, peers, upstream, to_agents, to_peers, sha256, ends)
 
 
 def _problem(key: str, value: str, error: Exception, remedy: str) -> Problem:
@@ -75,6 +79,9 @@ def _floor(context: ssl.SSLContext, min_tls: str) -> None:
     context.minimum_version = _VERSIONS[min_tls]
     context.set_ciphers(_OLD_CIPHERS if min_tls in ("1.0", "1.1") else _CIPHERS)
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # Set by default in some 3.11 builds, Debian 12's among them: a connection that was cut would
+    # look properly closed, and half a response complete.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> ssl.SSLContext:
@@ -172,17 +179,42 @@ def _to_agents(settings: Settings, problems: list[Problem]) -> ssl.SSLContext:
     return context
 
 
-def _certificate_sha256(settings: Settings, problems: list[Problem]) -> str:
-    """Return the SHA-256 of the leaf, as registration shows it."""
+def _leaf(settings: Settings, problems: list[Problem]) -> str:
+    """Return our own certificate, the first of its file, as PEM."""
     try:
         with open(settings.listen.certificate, encoding="ascii") as file:
             text = file.read()
         begin = text.index("-----BEGIN CERTIFICATE-----")
         end = text.index("-----END CERTIFICATE-----") + len("-----END CERTIFICATE-----")
-        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()
+        return text[begin:end]
     except (OSError, ValueError) as error:
         if not problems:  # a file that could not be loaded was reported already
             remedy = "Put the node's certificate first in the file."
             shown = settings.listen.certificate
             problems.append(_problem("[listen] certificate", shown, error, remedy))
         return ""
+
+
+def _expiry(context: ssl.SSLContext, leaf: str) -> float:
+    """Return when `leaf` ends, by shaking hands with ourselves in memory.
+
+    The ssl module tells the dates of a peer's verified certificate only.
+    """
+    client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client_context.check_hostname = False
+    client_context.load_verify_locations(cadata=leaf)
+    client_context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    client_context.minimum_version = context.minimum_version
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(up, down, server_side=True)
+    client = client_context.wrap_bio(down, up)
+    for _ in range(4):  # a handshake is two flights each way at most
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError:
+                return 0.0  # expired, or not valid yet
+    shown = client.getpeercert()
+    return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))) if shown else 0.0

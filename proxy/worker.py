@@ -44,6 +44,7 @@ _DRAINED_IDLE_S: Final = 1.0
 _SPARE_DESCRIPTORS: Final = 64
 _SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
+_SOON_DAYS: Final = 30
 
 
 def run(conf_path: str, number: int) -> int:
@@ -131,7 +132,10 @@ class Worker:
 
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
+        days = int((self.node.tls.expires_at - time.time()) // 86400)
         warnings = _loud(self.node.settings)
+        if 0 <= days < _SOON_DAYS:
+            warnings.append(f"the certificate ends in {days} days")
         warnings += [f"reload changed nothing: {problem}" for problem in self.reload_problems]
         for zone in self.entrances.report():
             warnings += [f"zone {zone['name']}: {problem}" for problem in zone["problems"]]
@@ -144,6 +148,8 @@ class Worker:
         problems = []
         if self.draining:
             problems.append("draining")
+        if self.node.tls.expires_at <= time.time():
+            problems.append("the certificate has expired or is not valid yet")
         if not settings.proxy.id:
             problems.append("[proxy] id is not set")
         if not settings.proxy.secret:

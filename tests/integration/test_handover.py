@@ -23,7 +23,8 @@ def two(build: object, platform: Origin) -> Iterator[Node]:
     try:
         node.start(0)
         node.start(1)
-        node.wait_until_ready()
+        for worker in node.workers:  # the node is ready with its first one
+            eventually(lambda one=worker: not one.snapshot()["readyProblems"], "each is ready")
         yield node
     finally:
         node.stop()

@@ -30,6 +30,7 @@ def echoing(wire: Wire) -> None:
     if wire.origin is not None:
         wire.origin.received.append(head)
     wire.send(SWITCHING)
+    wire.sock.settimeout(30)  # longer than any idle limit that is tested
     while data := wire.some():
         wire.send(data)
 

@@ -450,3 +450,28 @@ def test_two_hosts_in_a_response_are_not_ours_to_judge() -> None:
     """Only requests have a Host; a response that names one twice is still refused as odd."""
     with pytest.raises(BadAnswer, match="twice"):
         response(b"HTTP/1.1 200 OK", b"Host: a", b"Host: b")
+
+
+@pytest.mark.parametrize("line", [b"Cookie: a=b", b"aUTHORIZATION: x", b"X: " + b"y" * 1024])
+def test_head_with_credentials_or_a_large_one_is_not_remembered(line: bytes) -> None:
+    limits = HeadLimits()
+    before = [cache.cache_info().currsize for cache in _CACHES]
+    for _ in range(2):
+        request = heads.read_request(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % line, limits)
+        response = heads.read_response(
+            b"HTTP/1.1 200 OK\r\n%b\r\n" % line, limits, b"GET", upgrading=False
+        )
+        assert request.headers[1] == response.headers[0]
+    assert [cache.cache_info().currsize for cache in _CACHES] == before
+
+
+def test_remembered_head_is_the_same_value() -> None:
+    head = b"GET /remembered HTTP/1.1\r\nHost: a\r\n"
+    first = heads.read_request(head, HeadLimits())
+    assert heads.read_request(head, HeadLimits()) is first
+    assert first == heads.parse_request(head, HeadLimits())
+    with pytest.raises(HeadTooLarge):
+        heads.read_request(head + b"A: b\r\n", HeadLimits(fields=1))
+
+
+_CACHES = (heads._remembered_request, heads._remembered_response)

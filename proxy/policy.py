@@ -247,7 +247,7 @@ def _hop(settings: Settings, head: RequestHead, by: bytes) -> bytes:
 def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHead) -> Forward:
     """Pass on an agent's request whose identity a nearer peer vouches for.
 
-    Raises: NotReady, BadMessage, BadRoute.
+    Raises: NotReady, Forbidden, BadRoute.
     """
     own_id = settings.proxy.id
     if not own_id:
@@ -259,7 +259,7 @@ def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHea
     ]
     values = headers.field(head.headers, b"agent-route")
     if sorted(name for name, _ in claims) != _CLAIMS or len(values) != 1:
-        raise BadMessage(
+        raise Forbidden(
             f"peer {peer.id}: an agent's request carries Agent-Proxy-Id, -Zone, -Source and "
             "Agent-Route, each once"
         )

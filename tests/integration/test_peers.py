@@ -93,10 +93,10 @@ def test_peer_with_another_certificate_or_none_gets_nothing(
 @pytest.mark.parametrize(
     ("said", "status"),
     [
-        (GET, 400),
+        (GET, 403),
         (_claims(first=b"SOMEBODY01"), 400),
         (_claims(zone=b"isolated-2"), 400),
-        (_claims().replace(b"Agent-Proxy-Zone:", b"Agent_Proxy_Zone: x\r\nAgent-Proxy-Zone:"), 400),
+        (_claims().replace(b"Agent-Proxy-Zone:", b"Agent_Proxy_Zone: x\r\nAgent-Proxy-Zone:"), 403),
         (_claims().replace(b"Via: 1.1 NEARER0001", b"Via: 1.1 FARTHER001"), 508),
     ],
 )
@@ -121,7 +121,7 @@ def test_nearer_peer_may_not_call_agents(
     got = wire.ask(
         b"GET / HTTP/1.1\r\nHost: a\r\nAgent-Route: ", farther.route(AGENT, 2), b"\r\n\r\n"
     )
-    assert got.status == 400
+    assert got.status == 403
     assert agent.used == platform.used == 0
 
 

@@ -23,6 +23,7 @@ from tests.lab.network import Network
 from tests.lab.topologies import ROOT, configurations
 
 PATIENCE_S = 20.0
+DRAIN_S = 40.0  # [drain] delay and timeout, and then some
 Process = subprocess.Popen[bytes]
 
 
@@ -76,7 +77,7 @@ class Lab:
             else:
                 process.terminate()
             try:
-                process.wait(PATIENCE_S)
+                process.wait(DRAIN_S)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -167,7 +167,7 @@ def _upstream(settings: Settings, deadline: Deadline) -> Iterator[Outcome]:
                     "files", f"{problem.key} {problem.value}: {problem.message}", problem.remedy
                 )
     if not settings.upstream.endpoints:
-        remedy = "Set [upstream] endpoint to the platform's host:port, such as :3302."
+        remedy = "Set [upstream] endpoint, such as platform.example.com:3302."
         yield failed("upstream", "no endpoint: agents get 503", remedy)
     else:
         yield check_upstream.verification(settings)

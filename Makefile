@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 CONF ?=
 # Layer 0: functions of values. Every branch of it is tested; ARCHITECTURE is in proxy/__init__.py.
 PURE := errors shapes declaration declarations_running declarations_targets declarations inifile \
-        values gathering consistency settings heads http1 headers route proxyproto answers policy \
+        values gathering consistency settings zones heads http1 headers route proxyproto answers policy \
         migration
 comma := ,
 empty :=
@@ -37,9 +37,15 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh .ci/run; \
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
+	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
+	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch -m pytest -p no:cacheprovider tests/unit
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include=$(PURE_FILES)
+
+.PHONY: lab
+lab: $(VENV)/ready packages ## as root: networks the platform cannot reach, in namespaces; LAB=name for one
+	$(BIN)/python -m tests.lab $(LAB)
 
 .PHONY: bench
 bench: $(VENV)/ready packages ## compare with nginx and HAProxy; writes docs/performance.md

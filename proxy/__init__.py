@@ -10,6 +10,7 @@ Pure, no socket, clock or log; tested without any of them:
     proxyproto    PROXY protocol v2, as balancers speak it
     shapes, declaration, declarations*, values, inifile, gathering, consistency, settings
                   proxy.ini as a frozen Settings, or every problem of it at once
+    zones         which listeners there should be, and which zone a caller is in
     policy        who is calling, and what is done about it
     answers       all that the proxy says in its own voice
     migration     the old Java proxy's file as a proxy.ini
@@ -17,17 +18,21 @@ Pure, no socket, clock or log; tested without any of them:
 One kind of I/O each:
     configuration reads proxy.ini, secrets and the environment
     tls           the contexts; `certificates` and `chain` make and judge files (command line only)
+    interfaces    what the kernel says of a network interface
     stream        TLS over a non-blocking socket; `deadline` bounds every wait
     upstream      leases connections to platform and agents; the only file that knows urllib3
     relay         one exchange; `tunnel` what follows a 101
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
+    duplicates    whether two agents seem to share one identity
     probe         questions to an upstream for `check`; `outcome` is one line of it
 
 Put together:
     connection    the life of one accepted socket; `own` answers what is asked of the proxy itself
     node          all that one configuration turns into, swapped whole on reload
-    worker        one process: `listener`, `handover`, `admin`, signals, drain
+    introduction  the PROXY header of a balancer's connection
+    worker        one process: signals, limits, drain; `entrances` watches the zones' listeners,
+                  `listener` opens them, `handover` passes them on, `admin` shows all
     check, verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line
 

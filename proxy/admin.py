@@ -101,6 +101,7 @@ class Admin:
             "reloadProblems": worker.reload_problems,
             "configDigest": digest(worker.node.settings),
             "upstream": worker.node.upstream.health(),
+            "zones": worker.entrances.report(),
         }
 
     def _snapshots(self) -> list[dict[str, Any]]:
@@ -128,7 +129,7 @@ class Admin:
             "agentProxyId": settings.proxy.id or None,
             "configDigest": digest(settings),
             "certificateSha256": self._worker.node.tls.certificate_sha256,
-            "zones": [zone.name for zone in settings.zones],
+            "zones": metrics.zones(workers),
             "ready": any(not item["readyProblems"] for item in workers),
             "warnings": warnings,
             "connections": sum(item["connections"] for item in workers),

@@ -50,24 +50,32 @@ def problem(error: RelayError, proxy_id: str, *, retry_after_s: int = 0) -> Answ
         "detail": error.detail,
         "blame": error.blame,
     }
-    who = proxy_id or "agent-proxy"
-    if not who[0].isalpha():
-        who = f'"{who}"'  # RFC 9651 3.3.4: a token begins with a letter, a string with anything
-    quoted = "".join(c for c in error.detail if " " <= c <= "~" and c not in '"\\')
-    proxy_status = f'{who}; error={error.token}; details="{quoted}"'.encode()
     headers = [
         (b"Content-Type", _PROBLEM),
         (b"Cache-Control", b"no-store"),
-        (b"Proxy-Status", proxy_status),
+        (b"Proxy-Status", _proxy_status(error, proxy_id)),
     ]
     if retry_after_s:
         headers.append((b"Retry-After", b"%d" % retry_after_s))
     return Answer(error.status, headers, json.dumps(content).encode() + b"\n")
 
 
-def terse(error: RelayError, *, retry_after_s: int = 0) -> Answer:
-    """Return `error` for an agent: the status, when to come back, and nothing else."""
+def _proxy_status(error: RelayError, proxy_id: str) -> bytes:
+    who = proxy_id or "agent-proxy"
+    if not who[0].isalpha():
+        who = f'"{who}"'  # RFC 9651 3.3.4: a token begins with a letter, a string with anything
+    quoted = "".join(c for c in error.detail if " " <= c <= "~" and c not in '"\\')
+    return f'{who}; error={error.token}; details="{quoted}"'.encode()
+
+
+def terse(error: RelayError, proxy_id: str = "", *, retry_after_s: int = 0) -> Answer:
+    """Return `error` for an agent: the status, when to come back, and nothing else.
+
+    With `proxy_id` for a peer that passes it on to an agent: it removes the Proxy-Status.
+    """
     headers = [(b"Content-Type", b"text/plain")]
+    if proxy_id:
+        headers.append((b"Proxy-Status", _proxy_status(error, proxy_id)))
     if retry_after_s:
         headers.append((b"Retry-After", b"%d" % retry_after_s))
     return Answer(error.status, headers, f"{error.status} {_reason(error.status)}\n".encode())

@@ -29,6 +29,10 @@ __all__ = ["CertificateFacts", "facts", "install", "request", "self_signed", "wr
 
 _COMMON_NAME_MAX: Final = 64  # RFC 5280 appendix A: ub-common-name
 _BACKDATED: Final = datetime.timedelta(hours=1)  # clocks of VMs run behind
+# In a chain a proxy shows the same certificate when it calls another one.
+_EXTENDED_USAGE: Final = x509.ExtendedKeyUsage(
+    [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def self_signed(names: list[str], days: int, *, rsa_key: bool = False) -> tuple[
         .add_extension(alternative_names, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_server_usage(key_encipherment=rsa_key), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_EXTENDED_USAGE, critical=False)
         .add_extension(key_id, critical=False)
         .sign(key, hashes.SHA256())
     )
@@ -95,7 +99,7 @@ def request(names: list[str]) -> tuple[bytes, bytes]:
         .subject_name(_subject(names))
         .add_extension(alternative_names, critical=False)
         .add_extension(_server_usage(), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(_EXTENDED_USAGE, critical=False)
         .sign(key, hashes.SHA256())
     )
     return signed.public_bytes(serialization.Encoding.PEM), _key_pem(key)

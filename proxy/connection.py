@@ -7,22 +7,24 @@ response has begun they become an answer, afterwards the connection is aborted.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 import socket
-from collections.abc import Callable
-from functools import partial
+import time
 from typing import Final, Protocol
 
 from greenlet import getcurrent
 
 from proxy import answers, own, policy, tunnel
 from proxy.deadline import Deadline, Deadlines, Expired
+from proxy.duplicates import Duplicates
 from proxy.errors import ClientGone, Forbidden, Internal, RelayError, RequestTimeout
+from proxy.headers import field
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
 from proxy.node import Accepted, Node
-from proxy.policy import Forward, Own, Target
+from proxy.policy import Caller, Forward, Own
 from proxy.relay import Exchange
 from proxy.stream import AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record, Telemetry
@@ -52,7 +54,10 @@ class Owner(Protocol):
 
     deadlines: Deadlines
     telemetry: Telemetry
+    duplicates: Duplicates
     draining: bool
+
+    def suspect(self, zone: str, source: str, why: str) -> None: ...
 
     @property
     def ready_problems(self) -> list[str]: ...
@@ -64,17 +69,31 @@ class Connection:
     __slots__ = (
         "_accepted",
         "_deadline",
+        "_early",
         "_node",
         "_owner",
         "_requests",
         "_socket",
+        "_spent_s",
         "_stream",
         "idle",
         "tunnelling",
     )
 
-    def __init__(self, sock: socket.socket, accepted: Accepted, node: Node, owner: Owner) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        accepted: Accepted,
+        node: Node,
+        owner: Owner,
+        *,
+        early: bytes = b"",
+        spent_s: float = 0.0,
+    ) -> None:
+        """`early` are bytes that came with a PROXY header, `spent_s` is how long that took."""
         self._socket = sock
+        self._early = early
+        self._spent_s = spent_s
         self._accepted = accepted
         self._node = node
         self._owner = owner
@@ -89,8 +108,7 @@ class Connection:
         owner.deadlines.add(deadline)
         caller = self._accepted.caller
         tls = self._node.tls
-        context = tls.platform if caller.kind == "platform" else tls.agents
-        self._stream = stream = AcceptedStream(self._socket, context)
+        self._stream = stream = AcceptedStream(self._socket, tls.accepting(caller))
         try:
             if self._shake_hands(stream, deadline):
                 self._serve(stream, deadline)
@@ -111,10 +129,11 @@ class Connection:
                 self._deadline.hurry(idle_s, ClientGone, "this node is being drained")
 
     def _shake_hands(self, stream: AcceptedStream, deadline: Deadline) -> bool:
-        timeout = self._node.settings.timeouts.tls_handshake
+        timeout = self._node.settings.timeouts.tls_handshake - self._spent_s
         deadline.within(timeout, ClientGone, "the TLS handshake took too long")
         try:
-            stream.handshake()
+            stream.handshake(self._early)
+            self._compare_certificate(stream)
             return True
         except Expired as expired:
             event, detail = "tls_handshake_timeout", expired.error.detail
@@ -127,6 +146,15 @@ class Connection:
         stream.abort()
         return False
 
+    def _compare_certificate(self, stream: AcceptedStream) -> None:
+        """Raises: BrokenStream when a peer has shown another certificate than [peers] names."""
+        peer = self._accepted.caller.peer
+        if peer is None:
+            return
+        shown = stream.certificate()
+        if shown is None or hashlib.sha256(shown).hexdigest() != peer.certificate:
+            raise BrokenStream(f"TLS handshake: this is not the certificate of peer {peer.id}")
+
     def _serve(self, stream: AcceptedStream, deadline: Deadline) -> None:
         self._requests = RequestReader(self._node.limits)
         early = stream.recv_early()
@@ -135,6 +163,8 @@ class Connection:
         first = True
         try:
             while (head := self._next_head(stream, deadline, first=first)) is not None:
+                if first and self._accepted.caller.kind == "agent":
+                    self._note_manner(stream, head)
                 if not self._exchange(stream, deadline, head):
                     return
                 first = False
@@ -147,6 +177,14 @@ class Connection:
             self._refuse_head(stream, deadline, error)
         else:
             stream.close()
+
+    def _note_manner(self, stream: AcceptedStream, head: RequestHead) -> None:
+        """Let it be noticed when two agents take turns under one identity."""
+        owner, caller = self._owner, self._accepted.caller
+        agent = b", ".join(field(head.headers, b"user-agent"))
+        manner = b"%b %b" % (stream.version().encode(), agent[:200])
+        if owner.duplicates.called((caller.zone, caller.source), manner, time.monotonic()):
+            owner.suspect(caller.zone, caller.source, "two programs take turns")
 
     def _next_head(
         self, stream: AcceptedStream, deadline: Deadline, *, first: bool
@@ -221,24 +259,21 @@ class Connection:
         target = forward.target
         if target.kind == "platform":
             record.direction, record.target = "agent_to_platform", "platform"
-            patience = node.patience_up
         else:
             record.direction = "platform_to_agent"
             record.target = f"{target.zone}/{target.host}:{target.port}"
-            patience = node.patience_down
         exchange = Exchange(
             stream,
             self._requests,
             head,
             deadline,
-            patience,
+            node.patience(target),
             record,
             keep_alive=head.keep_alive and not self._owner.draining,
             to_agent=self._accepted.caller.kind == "agent",
         )
         deadline.never()  # connecting has a bound of its own
-        connect: Callable[[bool], Lease] = partial(_connect, node, target)
-        lease = exchange.run(connect, forward.rewrite)
+        lease = exchange.run(lambda fresh: node.lease(target, fresh=fresh), forward.rewrite)
         if exchange.upgraded:
             with lease:
                 self._tunnel(stream, deadline, lease, record)
@@ -255,6 +290,8 @@ class Connection:
         record.tunnel = True
         self.tunnelling = True
         telemetry.tunnels += 1
+        if self._accepted.caller.kind == "agent":
+            self._owner.duplicates.tunnel_opened(record)
         try:
             stream.queue(lease.responses.take_rest())
             lease.stream.queue(self._requests.take_rest())
@@ -265,6 +302,8 @@ class Connection:
             record.end = "drain" if self._owner.draining else "idle"
         finally:
             telemetry.tunnels -= 1
+            if self._accepted.caller.kind == "agent":
+                self._owner.duplicates.tunnel_closed(record)
         if record.end in ("target_reset", "client_reset"):
             stream.abort()
         else:
@@ -307,7 +346,7 @@ class Connection:
             isinstance(error, Forbidden) and head.keep_alive and head.framing == NO_BODY
             and not self._owner.draining
         )  # fmt: skip
-        answer = _answer(error, caller.kind == "agent", self._node.settings.proxy.id)
+        answer = _answer(error, caller, self._node.settings.proxy.id)
         return self._say(stream, deadline, answer, head, record, keep=keep)
 
     def _say(
@@ -348,7 +387,7 @@ class Connection:
         try:
             record.end = _end_word(error)
             telemetry.error(record, error.token, error.blame, error.detail)
-            answer = _answer(error, caller.kind == "agent", self._node.settings.proxy.id)
+            answer = _answer(error, caller, self._node.settings.proxy.id)
             record.status = answer.status
             deadline.within(_LAST_READ_S, ClientGone, "the caller does not read")
             stream.queue(
@@ -371,20 +410,16 @@ class Connection:
             stream.abort()
 
 
-def _connect(node: Node, target: Target, fresh: bool) -> Lease:
-    if target.kind == "platform":
-        return node.upstream.lease(fresh=fresh)
-    return node.agents.lease(target)
-
-
 def _end_word(error: RelayError) -> str:
     if error.status == 503:
         return "not_ready" if error.token == "proxy_configuration_error" else "unreachable"
     return _END_WORDS.get(error.status, "bad_request")
 
 
-def _answer(error: RelayError, to_agent: bool, proxy_id: str) -> answers.Answer:
+def _answer(error: RelayError, caller: Caller, proxy_id: str) -> answers.Answer:
     retry_after_s = random.randint(*_RETRY_AFTER_S) if error.status in (503, 504) else 0
-    if to_agent:
+    if caller.kind == "agent":
         return answers.terse(error, retry_after_s=retry_after_s)
+    if caller.is_below:  # its body goes on to an agent, its Proxy-Status does not
+        return answers.terse(error, proxy_id, retry_after_s=retry_after_s)
     return answers.problem(error, proxy_id, retry_after_s=retry_after_s)

@@ -14,6 +14,7 @@ from proxy.shapes import Network, Settings, Zone
 
 __all__ = ["Contradiction", "problems"]
 
+_NETWORK_ID_KINDS: Final = ("netns", "aws", "azure", "gcp")
 _LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
@@ -31,6 +32,7 @@ def problems(settings: Settings) -> list[Contradiction]:
         *_upstream(settings),
         *_agents(settings),
         *_zones(settings.zones),
+        *_network_ids(settings.zones),
         *_peers(settings),
         *_sizes(settings),
         *_admin(settings),
@@ -122,6 +124,22 @@ def _zones(zones: tuple[Zone, ...]) -> Iterator[Contradiction]:
                 remedy = "Give each of the two zones its own interface, or separate networks."
                 yield Contradiction(f"zones/{other.name}", "networks", message, remedy)
                 break
+
+
+def _network_ids(zones: tuple[Zone, ...]) -> Iterator[Contradiction]:
+    seen: dict[str, str] = {}
+    for zone in zones:
+        section, told = f"zones/{zone.name}", zone.network_id
+        kind, colon, name = told.partition(":")
+        if told and (kind not in _NETWORK_ID_KINDS or not colon or not name):
+            message = "this is no network that a balancer names"
+            remedy = "Write netns:NAME, aws:ENDPOINT, azure:LINKID or gcp:CONNECTION."
+            yield Contradiction(section, "network_id", message, remedy)
+        elif told in seen:
+            message = f"this is the network of the zone {seen[told]} already"
+            yield Contradiction(section, "network_id", message, "Give each zone its own.")
+        elif told:
+            seen[told] = zone.name
 
 
 def _peers(settings: Settings) -> Iterator[Contradiction]:

@@ -193,8 +193,11 @@ ZONES: Final = (
         "interface",
         default="",
         range="the name of a network interface or VRF",
-        sense="The interface this zone's agents are behind. Needed where zones share addresses.",
-        wrong="An interface that does not exist: the workers do not start.",
+        sense="The interface this zone's agents are behind. Needed where zones share addresses. "
+        "Agents and peers are served there; the platform only with [platform] client_ca, since "
+        "anybody behind it could take the platform's address.",
+        wrong="An interface that does not exist: /status says so, and it is looked for every few "
+        "seconds; other zones go on.",
     ),
     Declaration(
         "zones.*",
@@ -203,7 +206,7 @@ ZONES: Final = (
         default="",
         range="an address of this machine",
         sense="Where agents of this zone arrive. Empty takes [listen] addresses.",
-        wrong="Not this machine's: the workers do not start.",
+        wrong="Not this machine's: /status says so, and it is tried again every few seconds.",
     ),
     Declaration(
         "zones.*",
@@ -234,6 +237,17 @@ ZONES: Final = (
         wrong="Another port than the agents listen on: calls end in 503.",
         low=1,
         high=65535,
+    ),
+    Declaration(
+        "zones.*",
+        "network_id",
+        "text",
+        default="",
+        range="netns:NAME, aws:ENDPOINT, azure:LINKID or gcp:CONNECTION",
+        high=261,
+        sense="What a balancer says in its PROXY header of callers from this zone. Where zones "
+        "have one, callers whose balancer names another network are in no zone.",
+        wrong="Not what the balancer says: agents behind it are cut off.",
     ),
 )
 PEERS: Final = (
@@ -272,7 +286,19 @@ PEERS: Final = (
         "fingerprint",
         default="",
         range="64 hexadecimal digits, colons allowed",
-        sense="The SHA-256 of the other proxy's certificate; only that one is accepted.",
+        sense="The SHA-256 of the other proxy's certificate, as `agent-proxy register-info` shows "
+        "it there; only that one is accepted. Without it, or without certificate_file, its calls "
+        "are refused.",
         wrong="Another certificate's: the other proxy is refused.",
+    ),
+    Declaration(
+        "peers.*",
+        "certificate_file",
+        "path",
+        default="",
+        range=PATH_RANGE,
+        sense="The other proxy's certificate itself, PEM (its [listen] certificate, copied here): "
+        "what it must show when it calls.",
+        wrong="Another's, or one that is not for TLS clients too: the other proxy is refused.",
     ),
 )

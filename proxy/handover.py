@@ -27,14 +27,14 @@ from typing import Final, TypeAlias
 import gevent
 from gevent import monkey
 
-Key: TypeAlias = tuple[str, str, int]
-"""Address, device, port of a listener."""
+from proxy.zones import Key
+
 Set: TypeAlias = dict[Key, socket.socket]
 
 _log = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 2.0
 _MESSAGE_BYTES: Final = 65536
-_DESCRIPTORS: Final = 64
+_DESCRIPTORS: Final = 250  # the kernel takes 253 at once
 _Socket = monkey.get_original("socket", "socket")
 
 

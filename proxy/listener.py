@@ -55,17 +55,17 @@ def open_listener(
 class Listener(StreamServer):
     """gevent's accept loop, handing each raw socket to `accepted` in the hub.
 
-    `accepted(zone, sock, address)` must not block; it owns the socket.
+    `accepted(zones, sock, address)` must not block; it owns the socket.
     """
 
     def __init__(
         self,
         sock: socket.socket,
-        zone: Zone,
-        accepted: Callable[[Zone, socket.socket, Any], None],
+        zones: tuple[Zone, ...],
+        accepted: Callable[[tuple[Zone, ...], socket.socket, Any], None],
     ) -> None:
         super().__init__(sock, self._never_called)
-        self.zone = zone
+        self.zones = zones
         self._accepted = accepted
 
     def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]
@@ -79,7 +79,7 @@ class Listener(StreamServer):
         return sock, address
 
     def do_handle(self, sock: socket.socket, address: Any) -> None:
-        self._accepted(self.zone, sock, address)
+        self._accepted(self.zones, sock, address)
 
     def finish(self) -> None:
         """Accept what waits, then close: for the last worker, which has nobody to give to."""

@@ -56,8 +56,16 @@ class _Collector:
             for place in worker["upstream"]:
                 labels = [number, place["endpoint"], place["address"]]
                 upstream.add_metric(labels, 1 if place["healthy"] else 0)
+        zones = GaugeMetricFamily(
+            "agent_proxy_zone_up", "1: agents of the zone can arrive", labels=["worker", "zone"]
+        )
+        for worker in self._workers:
+            for zone in worker["zones"]:
+                up = 1 if zone["listens"] and not zone["problems"] else 0
+                zones.add_metric([str(worker["worker"]), zone["name"]], up)
         yield ready
         yield upstream
+        yield zones
 
     def _counters(self) -> Iterator[Metric]:
         exchanges = CounterMetricFamily(
@@ -76,8 +84,15 @@ class _Collector:
         events = CounterMetricFamily(
             "agent_proxy_events", "What else happened", labels=["worker", "event"]
         )
+        zones = CounterMetricFamily(
+            "agent_proxy_zone_events",
+            "Connections and exchanges of each zone; zone -: in none",
+            labels=["worker", "zone", "event"],
+        )
         for worker in self._workers:
             number = str(worker["worker"])
+            for zone, event, count in worker["zoneEvents"]:
+                zones.add_metric([number, zone, event], count)
             for direction, end, count in worker["exchanges"]:
                 exchanges.add_metric([number, direction, end], count)
             for direction, status, count in worker["statuses"]:
@@ -86,7 +101,7 @@ class _Collector:
             traffic.add_metric([number, "out"], worker["bytesOut"])
             for event, count in worker["events"].items():
                 events.add_metric([number, event], count)
-        yield from (exchanges, responses, traffic, events)
+        yield from (exchanges, responses, traffic, events, zones)
 
     def _durations(self) -> Metric:
         histogram = HistogramMetricFamily(
@@ -113,6 +128,21 @@ def render(workers: list[dict[str, Any]]) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collector(workers))
     return generate_latest(registry)
+
+
+def zones(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each zone with the problems that any worker has, and all workers' counts."""
+    counts: dict[str, Counter[str]] = {}
+    for worker in workers:
+        for name, event, count in worker["zoneEvents"]:
+            counts.setdefault(name, Counter())[event] += count
+    found: dict[str, dict[str, Any]] = {}
+    for worker in workers:
+        for zone in worker["zones"]:
+            seen = found.setdefault(zone["name"], {**zone, "problems": []})
+            seen["problems"] = sorted({*seen["problems"], *zone["problems"]})
+            seen["counts"] = dict(sorted(counts.get(zone["name"], Counter()).items()))
+    return list(found.values())
 
 
 def totals(workers: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

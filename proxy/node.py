@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 import ipaddress
-import socket
 from typing import NamedTuple
 
-from proxy import policy
+from proxy import interfaces, policy
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
-from proxy.policy import Address, Caller, Identity, Surroundings
+from proxy.policy import Address, Caller, Identity, Surroundings, Target
 from proxy.relay import Patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
-from proxy.upstream import Agents, Upstream, head_limits
+from proxy.upstream import Agents, Lease, Peers, Upstream, head_limits
+from proxy.zones import zone_told
 
 
 class Accepted(NamedTuple):
@@ -40,6 +40,7 @@ class Node:
         self.limits: HeadLimits = head_limits(settings)
         self.upstream = Upstream(settings, self.tls)
         self.agents = Agents(settings, self.tls)
+        self.peers = Peers(settings, self.tls)
         timeouts = settings.timeouts
         late = "the {0} did not answer within [timeouts] {0}_answer".format
         self.patience_up = Patience(
@@ -48,12 +49,23 @@ class Node:
         self.patience_down = Patience(
             timeouts.agent_answer, timeouts.body_idle, "agent", late("agent")
         )
+        self.patience_peer = Patience(
+            timeouts.agent_answer,
+            timeouts.body_idle,
+            "peer",
+            "the next proxy did not answer within [timeouts] agent_answer",
+        )
         # Minting a return route costs two HMACs; an agent that reconnects needs it once.
         self.accept = functools.lru_cache(maxsize=16384)(self._accept)
 
-    def _accept(self, source: str, zone: Zone) -> Accepted:
-        """Classify `source`, an address as the socket gave it."""
-        caller = policy.classify(self.settings, ipaddress.ip_address(source), zone)
+    def _accept(self, source: str, zones: tuple[Zone, ...], told: tuple[str, ...] = ()) -> Accepted:
+        """Classify `source`, an address as the socket or a balancer gave it.
+
+        `zones` are those of the listener, `told` is what a balancer says of the network.
+        """
+        address = ipaddress.ip_address(source)
+        zone = zone_told(address, zones, self.settings.zones, told)
+        caller = policy.classify(self.settings, address, zone)
         if caller.kind != "agent":
             return Accepted(caller, None, None)
         try:
@@ -61,19 +73,33 @@ class Node:
         except NotReady as error:
             return Accepted(caller, None, error)
 
+    def lease(self, target: Target, *, fresh: bool = False) -> Lease:
+        """Return a connected socket to `target`. Raises: Unreachable, TimedOut, BadAnswer."""
+        if target.kind == "platform":
+            return self.upstream.lease(fresh=fresh)
+        if target.kind == "peer":
+            return self.peers.lease(target)
+        return self.agents.lease(target)
+
+    def patience(self, target: Target) -> Patience:
+        if target.kind == "platform":
+            return self.patience_up
+        return self.patience_peer if target.kind == "peer" else self.patience_down
+
+    def is_balancer(self, source: str) -> bool:
+        """Whether connections from `source` begin with a PROXY header, which is believed."""
+        balancers = self.settings.listen.balancers
+        if not balancers:
+            return False
+        address = ipaddress.ip_address(source)
+        return any(address in network for network in balancers)
+
     def surroundings(self) -> Surroundings:
-        return Surroundings(is_own_address, self.upstream.addresses)
+        return Surroundings(_is_own, self.upstream.addresses)
 
     def close(self) -> None:
         self.upstream.close()
 
 
-def is_own_address(address: Address) -> bool:
-    """Whether `address` belongs to this machine: only then can a socket be bound to it."""
-    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((str(address), 0))
-        except OSError:
-            return False
-        return True
+def _is_own(address: Address, interface: str) -> bool:
+    return interfaces.is_own(str(address), interface)

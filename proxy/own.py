@@ -68,8 +68,7 @@ def explain(node: Node, value: bytes, *, probe: bool = True) -> dict[str, Any]:
     except (BadRoute, Misdirected) as error:
         return {"allowed": False, "decisions": [_said("0 route", False, error.detail)]}
     if isinstance(hop, str):
-        decisions.append(_said("0 next hop", False, f"{hop} is not among [peers]"))
-        return {"allowed": False, "decisions": decisions}
+        return _explain_peer(node, hop, decisions, probe=probe)
     node.upstream.refresh()
     for decision in policy.destination(settings, hop, node.surroundings(), node.keys):
         decisions.append(_said(*decision))
@@ -77,6 +76,22 @@ def explain(node: Node, value: bytes, *, probe: bool = True) -> dict[str, Any]:
     result: dict[str, Any] = {"allowed": allowed, "decisions": decisions}
     if allowed and probe:
         result["probe"] = _probe(node, policy.agent_target(hop))
+    return result
+
+
+def _explain_peer(
+    node: Node, peer_id: str, decisions: list[dict[str, Any]], *, probe: bool
+) -> dict[str, Any]:
+    try:
+        target = policy.peer_target(node.settings, peer_id)
+    except (BadRoute, NotReady) as error:
+        decisions.append(_said("0 next hop", False, error.detail))
+        return {"allowed": False, "decisions": decisions}
+    detail = f"{peer_id} is a nearer peer, called at {target.host} port {target.port}"
+    decisions.append(_said("0 next hop", True, detail))
+    result: dict[str, Any] = {"allowed": True, "decisions": decisions}
+    if probe:
+        result["probe"] = _probe(node, target)
     return result
 
 
@@ -88,7 +103,7 @@ def _probe(node: Node, target: Target) -> dict[str, Any]:
     """Connect and shake hands as a call would, and send nothing."""
     started = time.monotonic()
     try:
-        with node.agents.lease(target):
+        with node.lease(target):
             outcome = {"reachable": True, "detail": "TCP and TLS"}
     except RelayError as error:
         outcome = {"reachable": False, "detail": error.detail, "error": error.token}

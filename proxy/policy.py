@@ -37,11 +37,12 @@ __all__ = [
     "decide",
     "destination",
     "identity",
+    "peer_target",
     "seal_keys",
 ]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
-CallerKind: TypeAlias = Literal["platform", "peer", "agent", "stranger"]
+CallerKind: TypeAlias = Literal["platform", "peer", "agent", "balancer", "stranger"]
 
 REGISTRATION: Final = b"/agent-proxy/v1/registration"
 EXPLAIN: Final = b"/agent-proxy/v1/explain"
@@ -63,9 +64,17 @@ class Caller(NamedTuple):
     zone: str
     peer: Peer | None = None
 
+    @property
+    def is_below(self) -> bool:
+        """Whether it brings agents' requests: it must leave room for the platform's calls."""
+        return self.kind == "agent" or (self.peer is not None and self.peer.role == "nearer")
+
 
 class Target(NamedTuple):
-    """Where a request goes. For `platform` the upstream's endpoints are meant."""
+    """Where a request goes. For `platform` the upstream's endpoints are meant.
+
+    `zone` is an agent's zone or a peer's ID.
+    """
 
     kind: Literal["platform", "agent", "peer"]
     host: str = ""
@@ -90,8 +99,8 @@ class Own(NamedTuple):
 class Surroundings(NamedTuple):
     """What the rules need to know of the machine: facts, fetched by the shell."""
 
-    is_own: Callable[[Address], bool]
-    """Whether an address belongs to this machine."""
+    is_own: Callable[[Address, str], bool]
+    """Whether an address belongs to this machine, as seen through an interface ("": any)."""
     upstream: frozenset[str]
     """The addresses of the upstream endpoints, as far as known."""
 
@@ -120,7 +129,12 @@ def classify(settings: Settings, source: Address, zone: Zone) -> Caller:
     if isinstance(source, ipaddress.IPv6Address) and source.ipv4_mapped is not None:
         source = source.ipv4_mapped  # a dual-stack socket's spelling; others are not believed
     text = str(source)
-    if _inside(source, settings.platform.networks):
+    if source.is_link_local:
+        return Caller("stranger", text, zone.name)  # means something on one wire only
+    # Behind a zone's own interface anybody may take the platform's address, and would get the
+    # answers: there it takes a certificate as well.
+    may_be_platform = not zone.interface or bool(settings.platform.client_ca)
+    if may_be_platform and _inside(source, settings.platform.networks):
         return Caller("platform", text, zone.name)
     for peer in settings.peers:
         if _inside(source, peer.networks):
@@ -171,8 +185,7 @@ def identity(settings: Settings, caller: Caller, keys: tuple[bytes, ...]) -> Ide
         f"Agent-Proxy-Zone: {caller.zone}\r\n"
         f"Agent-Proxy-Source: {caller.source}\r\n"
     ).encode() + b"Agent-Route: %b\r\n" % return_route
-    node = f'"[{caller.source}]"' if ":" in caller.source else caller.source
-    return Identity(fields, f"for={node};by=_{own_id}".encode())
+    return Identity(fields, f"for={_node(caller.source)};by=_{own_id}".encode())
 
 
 def decide(
@@ -193,11 +206,22 @@ def decide(
     _refuse_loop(settings.proxy.id, head)
     if caller.kind == "agent" and known is not None:
         return _to_platform(settings, head, known)
+    if caller.peer is not None and caller.peer.role == "nearer":
+        return _from_below(settings, caller, caller.peer, head)
+    if caller.kind == "balancer":
+        return _health_check(head)
     if caller.kind == "platform" or (
         caller.kind == "peer" and caller.peer is not None and caller.peer.role == "farther"
     ):
         return _from_above(settings, caller, head, surroundings, keys)
     raise Forbidden("this caller may not send requests here")
+
+
+def _health_check(head: RequestHead) -> Own:
+    """A balancer that speaks for itself may ask whether this node wants traffic, nothing else."""
+    if head.target.partition(b"?")[0] != READY or head.method not in (b"GET", b"HEAD"):
+        raise Forbidden(f"a balancer's own connection may GET {READY.decode()} only")
+    return Own("ready")
 
 
 def _refuse_loop(own_id: str, head: RequestHead) -> None:
@@ -208,17 +232,56 @@ def _refuse_loop(own_id: str, head: RequestHead) -> None:
 
 
 def _to_platform(settings: Settings, head: RequestHead, known: Identity) -> Forward:
-    fields, by = known
-    host = b';host="%b"' % head.host if head.host else b""
-    added = b"%bForwarded: %b%b;proto=https\r\nVia: 1.%d %b\r\n" % (
-        fields,
-        by,
-        host,
-        head.minor,
-        settings.proxy.id.encode(),
-    )
+    added = known.fields + _hop(settings, head, known.by)
     keep_host = settings.upstream.host == "preserve" and bool(head.host)
     return Forward(_PLATFORM, Rewrite(headers.FROM_AGENT, keep_host, added))
+
+
+def _hop(settings: Settings, head: RequestHead, by: bytes) -> bytes:
+    """Return what every proxy adds on the way up: one more hop of Forwarded and of Via."""
+    host = b';host="%b"' % head.host if head.host else b""
+    own_id = settings.proxy.id.encode()
+    return b"Forwarded: %b%b;proto=https\r\nVia: 1.%d %b\r\n" % (by, host, head.minor, own_id)
+
+
+def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHead) -> Forward:
+    """Pass on an agent's request whose identity a nearer peer vouches for.
+
+    Raises: NotReady, Forbidden, BadRoute.
+    """
+    own_id = settings.proxy.id
+    if not own_id:
+        raise NotReady("[proxy] id is not set: no return route can lead through this proxy")
+    claims = [
+        (headers.canonical(name), value)
+        for name, value in head.headers
+        if headers.canonical(name).startswith(b"agent-proxy-")
+    ]
+    values = headers.field(head.headers, b"agent-route")
+    if sorted(name for name, _ in claims) != _CLAIMS or len(values) != 1:
+        raise Forbidden(
+            f"peer {peer.id}: an agent's request carries Agent-Proxy-Id, -Zone, -Source and "
+            "Agent-Route, each once"
+        )
+    way = route.parse(values[0])
+    said = tuple(value.decode("latin-1") for _, value in sorted(claims))
+    if not way.ids or (way.ids[-1], way.agent.host, way.agent.zone) != said:
+        raise BadRoute(f"peer {peer.id}: the return route does not lead to the agent it names")
+    if way.ids[0] != peer.id:
+        raise BadRoute(f"peer {peer.id}: the return route does not begin with it")
+    longer = b"Agent-Route: %b\r\n" % route.prepend(own_id, values[0])
+    by = f"for={_node(caller.source)};by=_{own_id}".encode()
+    keep_host = settings.upstream.host == "preserve" and bool(head.host)
+    added = longer + _hop(settings, head, by)
+    return Forward(_PLATFORM, Rewrite(headers.FROM_PEER, keep_host, added))
+
+
+_CLAIMS: Final = [b"agent-proxy-id", b"agent-proxy-source", b"agent-proxy-zone"]
+
+
+def _node(source: str) -> str:
+    """Return an address as Forwarded spells it (RFC 7239 section 6)."""
+    return f'"[{source}]"' if ":" in source else source
 
 
 _PLATFORM: Final = Target("platform")
@@ -240,13 +303,26 @@ def _from_above(
         raise BadMessage("no Agent-Route: a call to an agent carries the return route it came with")
     hop = _next_hop(settings, values)
     if isinstance(hop, str):
-        raise BadRoute(f"the next hop {hop} is not among [peers]")
+        via = b"Via: 1.%d %b\r\n" % (head.minor, settings.proxy.id.encode())
+        return Forward(peer_target(settings, hop), Rewrite(headers.TO_PEER, False, via))
     for decision in destination(settings, hop, surroundings(), keys):
         if not decision.allowed:
             raise Forbidden(
                 f"{decision.rule}: {decision.detail}", token="destination_ip_prohibited"
             )
     return Forward(agent_target(hop), Rewrite(headers.TO_AGENT, False, b""))
+
+
+def peer_target(settings: Settings, peer_id: str) -> Target:
+    """Return where the next proxy of a route is called. Raises: BadRoute, NotReady."""
+    for peer in settings.peers:
+        if peer.id != peer_id or peer.role != "nearer" or peer.endpoint is None:
+            continue
+        if peer.certificate:
+            pinned = bytes.fromhex(peer.certificate)
+            return Target("peer", peer.endpoint.host, peer.endpoint.port, peer.id, pinned)
+        raise NotReady(f"[peers/{peer_id}] certificate is not set: anybody could be that proxy")
+    raise BadRoute(f"the next hop {peer_id} is not among the nearer [peers]")
 
 
 def agent_target(hop: route.AgentHop) -> Target:
@@ -300,8 +376,8 @@ def destination(
     if not canonical:
         return
     address = _inner(literal)
-    yield _never(settings, address, surroundings)
     zone = next((zone for zone in settings.zones if zone.name == hop.zone), None)
+    yield _never(settings, address, surroundings, zone.interface if zone is not None else "")
     named = zone is not None and _inside(address, zone.networks)
     yield Decision("3 zone", named, f"{address} inside the networks of zone {hop.zone}")
     ports = {*settings.agents.ports, *([zone.port] if zone is not None else [])}
@@ -317,7 +393,9 @@ def _text(address: Address) -> str:
     return str(address)
 
 
-def _never(settings: Settings, address: Address, surroundings: Surroundings) -> Decision:
+def _never(
+    settings: Settings, address: Address, surroundings: Surroundings, interface: str
+) -> Decision:
     rule = "2 forbidden"
     loopback = address.is_loopback
     if loopback and not settings.agents.allow_loopback:
@@ -330,7 +408,7 @@ def _never(settings: Settings, address: Address, surroundings: Surroundings) -> 
         ("a metadata service", address in _METADATA),
         ("the upstream", str(address) in surroundings.upstream),
         ("denied by [agents] deny", _inside(address, settings.agents.deny)),
-        ("this proxy itself", not loopback and surroundings.is_own(address)),
+        ("this proxy itself", not loopback and surroundings.is_own(address, interface)),
     ):
         if applies:
             return Decision(rule, False, f"{address} is {name}")

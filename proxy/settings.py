@@ -80,6 +80,7 @@ _OF_ONE_NODE: Final = frozenset(
         ("zones.*", "interface"),
         ("zones.*", "listen"),
         ("zones.*", "source"),
+        ("peers.*", "certificate_file"),
     }
 )
 
@@ -143,7 +144,7 @@ def _settings(gathered: Gathered, node: str) -> Settings:
 
 def _zones(gathered: Gathered, agents: Agents) -> tuple[Zone, ...]:
     if not gathered.zones:
-        return (Zone("default", "", "", "", agents.networks, agents.ports[0]),)
+        return (Zone("default", "", "", "", agents.networks, agents.ports[0], ""),)
     zones = []
     for name in gathered.zones:
         fields: dict[str, Any] = dict(gathered.values[f"zones/{name}"])  # Any: as above

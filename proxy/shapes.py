@@ -105,17 +105,19 @@ class Zone:
     source: str
     networks: tuple[Network, ...]
     port: int
+    network_id: str = ""  # what a balancer calls it; "" = nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another proxy. `certificate` is a SHA-256 in lower-case hex, "" = not pinned."""
+    """Another proxy. `certificate` is a SHA-256 in lower-case hex, `certificate_file` has it."""
 
     id: str
     role: Literal["nearer", "farther"]
     endpoint: Endpoint | None
     networks: tuple[Network, ...]
     certificate: str
+    certificate_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class Telemetry:
         self.exchanges: Counter[tuple[str, str]] = Counter()
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.events: Counter[str] = Counter()
+        self.zones: Counter[tuple[str, str]] = Counter()
         self.durations = {
             direction: [0] * (len(DURATION_BOUNDS_S) + 1)
             for direction in ("agent_to_platform", "platform_to_agent", "own")
@@ -130,6 +131,8 @@ class Telemetry:
         self.in_flight -= 1
         self.exchanges[direction, record.end] += 1
         self.statuses[direction, record.status] += 1
+        zone = record.zone if direction != "platform_to_agent" else record.target.partition("/")[0]
+        self.zones[zone, direction] += 1
         self.bytes_in += record.bytes_in
         self.bytes_out += record.bytes_out
         if not record.tunnel:  # how long a tunnel lived is no latency
@@ -211,6 +214,7 @@ class Telemetry:
             "exchanges": [[*key, count] for key, count in sorted(self.exchanges.items())],
             "statuses": [[*key, count] for key, count in sorted(self.statuses.items())],
             "events": dict(sorted(self.events.items())),
+            "zoneEvents": [[*key, count] for key, count in sorted(self.zones.items())],
             "durations": self.durations,
             "durationSums": dict(self.duration_sums),
             "errors": list(self.errors),

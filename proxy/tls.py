@@ -14,7 +14,8 @@ import ssl
 from typing import Final, NamedTuple
 
 from proxy.errors import ConfigurationProblems, Problem
-from proxy.settings import Settings
+from proxy.policy import Caller
+from proxy.settings import Peer, Settings
 
 _VERSIONS: Final = {
     "1.0": ssl.TLSVersion.TLSv1,
@@ -35,11 +36,21 @@ class Contexts(NamedTuple):
     """For accepted agents: no client certificate."""
     platform: ssl.SSLContext
     """For an accepted platform: with `client_ca`, no handshake without a certificate from it."""
+    peers: dict[str, ssl.SSLContext]
+    """For an accepted peer, by its ID: no handshake without the certificate that [peers] names."""
     upstream: ssl.SSLContext
     to_agents: ssl.SSLContext
+    to_peers: ssl.SSLContext
+    """For calls to peers: shows our certificate; theirs is compared with [peers] certificate."""
     certificate_sha256: str
     expires_at: float
     """When the certificate ends, in seconds since 1970; 0: it cannot be used even now."""
+
+    def accepting(self, caller: Caller) -> ssl.SSLContext:
+        """Return the context for a caller of this class."""
+        if caller.peer is not None:
+            return self.peers[caller.peer.id]
+        return self.platform if caller.kind == "platform" else self.agents
 
 
 def contexts(settings: Settings) -> Contexts:
@@ -47,13 +58,16 @@ def contexts(settings: Settings) -> Contexts:
     problems: list[Problem] = []
     agents = _accepting(settings, "", problems)
     platform = _accepting(settings, settings.platform.client_ca, problems)
+    peers = {peer.id: _accepting_peer(settings, peer, problems) for peer in settings.peers}
     upstream = _to_upstream(settings, problems)
     to_agents = _to_agents(settings, problems)
     leaf = _leaf(settings, problems)
     if problems:
         raise ConfigurationProblems(problems)
     sha256 = hashlib.sha256(ssl.PEM_cert_to_DER_cert(leaf)).hexdigest()
-    return Contexts(agents, platform, upstream, to_agents, sha256, _expiry(agents, leaf))
+    to_peers = _to_peers(settings)
+    ends = _expiry(agents, leaf)
+    return Contexts(agents, platform, peers, upstream, to_agents, to_peers, sha256, ends)
 
 
 def _problem(key: str, value: str, error: Exception, remedy: str) -> Problem:
@@ -92,6 +106,41 @@ def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> s
     return context
 
 
+def _accepting_peer(settings: Settings, peer: Peer, problems: list[Problem]) -> ssl.SSLContext:
+    """Return a context that lets only the certificate in the peer's file, or issued by it, in.
+
+    `connection` then compares its SHA-256: OpenSSL knows files only, the operator compares sums.
+    """
+    context = _accepting(settings, "", [])
+    context.verify_mode = ssl.CERT_REQUIRED
+    # A self-signed certificate that is trusted by itself need not be an authority.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if peer.certificate_file:  # without a file nobody is let in
+        try:
+            context.load_verify_locations(peer.certificate_file)
+        except (OSError, ssl.SSLError) as error:
+            remedy = "Give a PEM file with the other proxy's certificate."
+            key = f"[peers/{peer.id}] certificate_file"
+            problems.append(_problem(key, peer.certificate_file, error, remedy))
+    return context
+
+
+def _to_peers(settings: Settings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the certificate itself is compared, a name says less
+    context.verify_mode = ssl.CERT_NONE
+    _floor(context, "1.2")
+    _show_ourselves(context, settings)
+    return context
+
+
+def _show_ourselves(context: ssl.SSLContext, settings: Settings) -> None:
+    try:
+        context.load_cert_chain(settings.listen.certificate, settings.listen.key)
+    except (OSError, ssl.SSLError):
+        pass  # reported with [listen] already: contexts() fails
+
+
 def _to_upstream(settings: Settings, problems: list[Problem]) -> ssl.SSLContext:
     upstream = settings.upstream
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -107,6 +156,8 @@ def _to_upstream(settings: Settings, problems: list[Problem]) -> ssl.SSLContext:
             problems.append(_problem("[upstream] ca_file", upstream.ca_file, error, remedy))
     else:
         context.load_default_certs()
+    if any(peer.role == "farther" for peer in settings.peers):
+        _show_ourselves(context, settings)  # the upstream is a proxy that wants to know us
     return context
 
 

@@ -398,6 +398,35 @@ class Agents:
         return lease
 
 
+class Peers:
+    """Dials the next proxy of a route: one connection per call, its certificate compared."""
+
+    def __init__(self, settings: Settings, tls: Contexts) -> None:
+        self._settings = settings
+        self._limits = head_limits(settings)
+        self._context = tls.to_peers
+
+    def lease(self, target: Target) -> Lease:
+        """Return a connected socket to one peer. Raises: Unreachable, TimedOut, BadAnswer."""
+        settings = self._settings
+        assert target.fingerprint, "a peer without a certificate is a configuration problem"
+        connection = _Connection(
+            target.host,
+            target.port,
+            timeout=settings.timeouts.connect,
+            socket_options=_socket_options(settings),
+            ssl_context=self._context,
+            cert_reqs="CERT_NONE",
+            assert_hostname=False,
+            assert_fingerprint=target.fingerprint.hex(),
+        )
+        _open(connection, None, settings, "peer")
+        authority = _authority(Endpoint(target.host, target.port))
+        lease = Lease(connection, None, authority, target.host)
+        lease.start(self._limits, 0.0)
+        return lease
+
+
 def head_limits(settings: Settings) -> HeadLimits:
     limits = settings.limits
     return HeadLimits(limits.head_bytes, limits.fields, limits.request_line_bytes)

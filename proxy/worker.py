@@ -23,14 +23,16 @@ import gevent
 from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
-from proxy import __version__, configuration, logs
+from proxy import __version__, configuration, introduction, logs
 from proxy.admin import Admin
 from proxy.connection import Connection
 from proxy.deadline import Deadlines
-from proxy.errors import ConfigurationProblems
-from proxy.handover import Handover, Key, Set
-from proxy.listener import Listener, open_listener
+from proxy.duplicates import Duplicates
+from proxy.entrances import Entrances
+from proxy.errors import BadProxyHeader, ConfigurationProblems
+from proxy.handover import Handover
 from proxy.node import Node
+from proxy.policy import Caller
 from proxy.settings import Settings, Zone
 from proxy.telemetry import Telemetry
 
@@ -74,29 +76,26 @@ class Worker:
         self.draining = False
         self.deadlines = Deadlines()
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
+        self.duplicates = Duplicates()
         self.connections: set[Connection] = set()
         self.reload_problems: list[str] = []
         self._former: list[tuple[Node, set[Connection]]] = []
         self._conf_path = conf_path
-        self._per_source: Counter[str] = Counter()
+        self.entrances = Entrances(self._accept)
+        self._unnamed = 0  # accepted from a balancer, PROXY header not read yet
+        self._per_source: Counter[tuple[str, str]] = Counter()
         self._spare: list[greenlet] = []
-        self._listeners: dict[Key, Listener] = {}
-        self._adopted: list[dict[Key, Listener]] = []
         self._stopped = Event()
         self._warned_at = 0.0
         self._admin = Admin(self)
-        self._handover = Handover(settings.admin.run_dir, number, self._adopt, self._give_back)
+        self._handover = Handover(
+            settings.admin.run_dir, number, self.entrances.adopt, self.entrances.give_back
+        )
         self._set_budget(settings)
 
     def open(self) -> None:
         """Open all listeners. Raises: OSError."""
-        settings = self.node.settings
-        inherited = self._handover.take_back()
-        for key, zone in _wanted(settings).items():
-            sock = inherited.pop(key, None) or _open(settings, key)
-            self._listen(key, zone, sock)
-        for sock in inherited.values():
-            sock.close()  # of an address that is no longer configured
+        self.entrances.open(self.node.settings, self._handover.take_back())
         self._admin.open()
         self._handover.open()
         gevent.signal_handler(signal.SIGTERM, self._on_term)
@@ -109,12 +108,10 @@ class Worker:
             gevent.spawn(self.deadlines.sweep_forever),
             gevent.spawn(self.telemetry.flush_forever),
             gevent.spawn(self._probe_forever),
+            gevent.spawn(self.entrances.watch_forever),
             gevent.spawn(self._tidy_forever),
         ]
-        for address, _, port in self._listeners:
-            _log.info(
-                "worker %d of %s listens on %s port %d", self.number, __version__, address, port
-            )
+        _log.info("worker %d of %s is up", self.number, __version__)
         _warn(settings)
         # What is alive now stays: the collector need not walk it again and again.
         gc.collect()
@@ -126,15 +123,23 @@ class Worker:
         self.telemetry.flush()
         _log.info("worker %d is drained", self.number)
 
+    def suspect(self, zone: str, source: str, why: str) -> None:
+        """Warn that one identity seems to be used by two agents."""
+        self.telemetry.events["duplicate_identity"] += 1
+        text = f"two agents seem to call as {source} in zone {zone}: {why}"
+        self.telemetry.trouble("agent", source, zone, "duplicate_identity", text)
+        _log.warning("%s; give one of them another address, or a zone of its own", text)
+
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
         days = int((self.node.tls.expires_at - time.time()) // 86400)
-        expiring = [f"the certificate ends in {days} days"] if 0 <= days < _SOON_DAYS else []
-        return (
-            _loud(self.node.settings)
-            + expiring
-            + [f"reload changed nothing: {problem}" for problem in self.reload_problems]
-        )
+        warnings = _loud(self.node.settings)
+        if 0 <= days < _SOON_DAYS:
+            warnings.append(f"the certificate ends in {days} days")
+        warnings += [f"reload changed nothing: {problem}" for problem in self.reload_problems]
+        for zone in self.entrances.report():
+            warnings += [f"zone {zone['name']}: {problem}" for problem in zone["problems"]]
+        return warnings
 
     @property
     def ready_problems(self) -> list[str]:
@@ -183,83 +188,96 @@ class Worker:
 
     # Accepting: runs in the hub, must not block.
 
-    def _accept(self, zone: Zone, sock: socket.socket, address: Any) -> None:
+    def _accept(self, zones: tuple[Zone, ...], sock: socket.socket, address: Any) -> None:
         source = address[0]
-        node = self.node
-        accepted = node.accept(source, zone)
-        kind = accepted.caller.kind
-        refusal = ""
-        if kind == "stranger":
-            refusal = "stranger"
-        elif len(self.connections) >= (self._agents_limit if kind == "agent" else self._limit):
-            refusal = "over_connection_limit"
-        elif (
-            kind == "agent"
-            and self._per_source[source] >= node.settings.limits.connections_per_source
-        ):
-            refusal = "over_source_limit"
-        if refusal:
-            sock.close()
-            self._note_refusal(refusal, source)
+        if self.node.is_balancer(source):
+            if len(self.connections) + self._unnamed >= self._limit:
+                self._turn_away(sock, "over_connection_limit", source, "-")
+            else:
+                gevent.spawn_raw(self._run_behind_balancer, zones, sock, source)
             return
-        self._per_source[source] += 1
-        self.telemetry.events["accepted_" + kind] += 1
-        connection = Connection(sock, accepted, node, self)
+        accepted = self.node.accept(source, zones)
+        refusal = self._refusal(accepted.caller)
+        if refusal:
+            self._turn_away(sock, refusal, source, accepted.caller.zone)
+            return
+        self._admit(Connection(sock, accepted, self.node, self), accepted.caller)
+
+    def _refusal(self, caller: Caller) -> str:
+        """Return why this caller gets no connection; "" for no reason."""
+        if caller.kind == "stranger":
+            return "stranger"
+        if len(self.connections) >= (self._agents_limit if caller.is_below else self._limit):
+            return "over_connection_limit"
+        most = self.node.settings.limits.connections_per_source
+        if caller.kind == "agent" and self._per_source[caller.zone, caller.source] >= most:
+            return "over_source_limit"
+        return ""
+
+    def _admit(self, connection: Connection, caller: Caller) -> None:
+        self._per_source[caller.zone, caller.source] += 1
+        self.telemetry.events["accepted_" + caller.kind] += 1
+        self.telemetry.zones[caller.zone, "accepted_" + caller.kind] += 1
         self.connections.add(connection)
         if self._spare:
             run_in_hub = gevent.get_hub().loop.run_callback
-            run_in_hub(self._spare.pop().switch, (connection, source))
+            run_in_hub(self._spare.pop().switch, (connection, caller))
         else:
-            gevent.spawn_raw(self._run, connection, source)
+            gevent.spawn_raw(self._run, connection, caller)
 
-    def _run(self, connection: Connection, source: str) -> None:
+    def _run(self, connection: Connection, caller: Caller) -> None:
         """Serve one connection after the other: a new stack costs a mapping and two page faults."""
         while True:
+            key = (caller.zone, caller.source)
             try:
                 connection.run()
             finally:
                 self.connections.discard(connection)
-                self._per_source[source] -= 1
-                if not self._per_source[source]:
-                    del self._per_source[source]
+                self._per_source[key] -= 1
+                if not self._per_source[key]:
+                    del self._per_source[key]
             if self.draining or len(self._spare) >= _SPARE_GREENLETS:
                 return
             del connection  # or what it held stays until the next one comes
             self._spare.append(getcurrent())
-            connection, source = gevent.get_hub().switch()
+            connection, caller = gevent.get_hub().switch()
 
-    def _note_refusal(self, refusal: str, source: str) -> None:
+    def _run_behind_balancer(
+        self, zones: tuple[Zone, ...], sock: socket.socket, balancer: str
+    ) -> None:
+        """Learn who is behind the balancer, then go on as if they had called themselves."""
+        node = self.node
+        self._unnamed += 1
+        try:
+            said = introduction.read(sock, node, zones, balancer, self.deadlines)
+        except BadProxyHeader as error:
+            _log.debug("from balancer %s: %s", balancer, error.detail)
+            self._turn_away(sock, "bad_proxy_header", balancer, "-")
+            return
+        finally:
+            self._unnamed -= 1
+        caller = said.accepted.caller
+        refusal = self._refusal(caller)
+        if refusal:
+            self._turn_away(sock, refusal, caller.source, caller.zone)
+            return
+        connection = Connection(
+            sock, said.accepted, node, self, early=said.early, spent_s=said.took_s
+        )
+        self._admit(connection, caller)
+
+    def _turn_away(self, sock: socket.socket, refusal: str, source: str, zone: str) -> None:
+        sock.close()
+        self._note_refusal(refusal, source, zone)
+
+    def _note_refusal(self, refusal: str, source: str, zone: str) -> None:
         self.telemetry.events["refused_" + refusal] += 1
+        self.telemetry.zones[zone, "refused"] += 1
         now = time.monotonic()
         if now - self._warned_at > _WARN_EVERY_S:  # a flood must not flood the log
             self._warned_at = now
-            _log.warning("closed a connection from %s: %s", source, refusal.replace("_", " "))
-
-    # Listeners, our own and those of siblings that are being restarted.
-
-    def _listen(self, key: Key, zone: Zone, sock: socket.socket) -> None:
-        self._listeners[key] = listener = Listener(sock, zone, self._accept)
-        listener.start()
-
-    def _adopt(self, given: Set) -> None:
-        zones = _wanted(self.node.settings)
-        default = self.node.settings.zones[0]
-        adopted = {
-            key: Listener(sock, zones.get(key, default), self._accept)
-            for key, sock in given.items()
-        }
-        for listener in adopted.values():
-            listener.start()
-        self._adopted.append(adopted)
-
-    def _give_back(self) -> Set:
-        if not self._adopted:
-            return {}
-        given: Set = {}
-        for key, listener in self._adopted.pop(0).items():
-            given[key] = listener.socket.dup()
-            listener.close()
-        return given
+            why = refusal.replace("_", " ")
+            _log.warning("closed a connection from %s in zone %s: %s", source, zone, why)
 
     # Reload and drain.
 
@@ -270,8 +288,7 @@ class Worker:
         try:
             settings = configuration.load(self._conf_path)
             node = Node(settings)
-            wanted = _wanted(settings)
-            opened = {key: _open(settings, key) for key in wanted if key not in self._listeners}
+            prepared = self.entrances.prepare(settings)
         except (ConfigurationProblems, OSError) as error:
             problems = error.problems if isinstance(error, ConfigurationProblems) else [error]
             self.reload_problems = [str(problem) for problem in problems]
@@ -284,12 +301,7 @@ class Worker:
         self._set_budget(settings)
         self.telemetry.set_log(settings.log.format, access=settings.log.access)
         logs.start(settings.log.level, settings.log.format, self.number)
-        for key in [key for key in self._listeners if key not in wanted]:
-            self._listeners.pop(key).finish()
-        for key, sock in opened.items():
-            self._listen(key, wanted[key], sock)
-        for key, zone in wanted.items():
-            self._listeners[key].zone = zone
+        self.entrances.change(settings, prepared)
         self.telemetry.events["reloaded"] += 1
         _log.info("worker %d has read its configuration again", self.number)
         _warn(settings)
@@ -305,22 +317,15 @@ class Worker:
         _log.info("worker %d drains: %d connections", self.number, len(self.connections))
         gevent.sleep(drain.delay)
         self._handover.stop_adopting()
-        listeners = list(self._listeners.items())
-        listeners += [item for adopted in self._adopted for item in adopted.items()]
         # A sibling accepts on for us; the last worker empties the queues and closes.
-        given = self._handover.give({key: listener.socket for key, listener in listeners})
-        for _, listener in listeners:
-            if given:
-                listener.close()
-            else:
-                listener.finish()
+        self.entrances.hand_over(self._handover.give)
         for connection in tuple(self.connections):
             cap_s: float = drain.timeout
             if connection.tunnelling:
                 cap_s *= random.random()  # spread, so that agents do not come back as one
             connection.drain(_DRAINED_IDLE_S, cap_s)
         deadline = time.monotonic() + drain.timeout + 1.0
-        while self.connections and time.monotonic() < deadline:
+        while (self.connections or self._unnamed) and time.monotonic() < deadline:
             gevent.sleep(0.05)
         if self.connections:
             _log.warning("worker %d gives up %d connections", self.number, len(self.connections))
@@ -331,6 +336,8 @@ class Worker:
         while True:
             gevent.sleep(_TIDY_EVERY_S)
             self.node.upstream.close_useless()
+            for zone, source in self.duplicates.look(time.monotonic()):
+                self.suspect(zone, source, "two tunnels live at once")
             for former in tuple(self._former):
                 node, connections = former
                 if connections.isdisjoint(self.connections):
@@ -349,27 +356,6 @@ class Worker:
             gevent.sleep(_PROBE_EVERY_S)
 
 
-def _wanted(settings: Settings) -> dict[Key, Zone]:
-    """Return every listener that `settings` ask for, and the zone it serves."""
-    zone = settings.zones[0]
-    listen = settings.listen
-    return {(address, "", listen.port): zone for address in listen.addresses}
-
-
-def _open(settings: Settings, key: Key) -> socket.socket:
-    address, device, port = key
-    try:
-        return open_listener(
-            address,
-            port,
-            backlog=settings.listen.backlog,
-            device=device,
-            keepalive_s=int(settings.timeouts.tcp_keepalive),
-        )
-    except OSError as error:
-        raise OSError(error.errno, f"[listen] {address} port {port}: {error.strerror}") from error
-
-
 def _loud(settings: Settings) -> list[str]:
     """Return what is allowed only on purpose, and is therefore said wherever one looks."""
     warnings = []
@@ -377,6 +363,10 @@ def _loud(settings: Settings) -> list[str]:
         warnings.append("[upstream] verify = no: whoever answers is taken for the platform")
     if settings.agents.allow_loopback:
         warnings.append("[agents] allow_loopback = yes: for demonstrations on one machine only")
+    for peer in settings.peers:
+        if not (peer.certificate and peer.certificate_file):
+            text = "without certificate and certificate_file its calls are refused"
+            warnings.append(f"[peers/{peer.id}]: {text}")
     if settings.platform.routes == "any":
         warnings.append("[platform] routes = any: routes without a seal are followed")
     for section, min_tls in (

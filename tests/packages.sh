@@ -13,6 +13,8 @@ need wrk wrk
 need openssl openssl
 need shellcheck shellcheck
 need curl curl
+need ip iproute2
+need nft nftables
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

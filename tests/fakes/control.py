@@ -4,6 +4,8 @@ GET  /journal?after=N    entries after number N
 GET  /agents             what handshakes left: identity, return route, connected or not
 POST /register           -> the proxy's answer
 POST /call               {"agent": ADDRESS, "method", "target", "body"} -> status, body, ms
+POST /proxy               "HOST:PORT" of the proxy that is called from now on
+POST /route               {"route": a return route, wrong ones too} -> status, Proxy-Status
 POST /command            {"agent": ADDRESS, "command", "arguments"}     -> reply, ms
 POST /return-codes       [401, 503, ...] for the next handshakes
 
@@ -18,8 +20,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any  # Any: documents of JSON
 
+from tests.fakes.known import KnownAgent
 from tests.fakes.messages import Request, Response, ask, serve
-from tests.fakes.wire import Listener
+from tests.fakes.wire import Listener, parse_address
 
 if TYPE_CHECKING:
     from tests.fakes.platform import Platform
@@ -56,6 +59,11 @@ class Control:
                 return self._platform.register()
             case "POST", "/call":
                 return self._call(order)
+            case "POST", "/proxy":
+                self._platform.proxy = parse_address(order)
+                return order
+            case "POST", "/route":
+                return self._route(order)
             case "POST", "/command":
                 return self._command(order)
             case "POST", "/return-codes":
@@ -79,7 +87,7 @@ class Control:
         ]
 
     def _call(self, order: Any) -> object:
-        known = self._platform.find(order["agent"])
+        known = self._known(order)
         begun = time.monotonic()
         reply = self._platform.call(
             known.identity,
@@ -89,10 +97,24 @@ class Control:
         )
         took_ms = (time.monotonic() - begun) * 1000
         body = reply.body.decode("utf-8", "replace")
-        return {"status": reply.status, "body": body, "route": known.route, "ms": took_ms}
+        return {
+            "status": reply.status,
+            "proxy_status": reply.field("Proxy-Status"),
+            "body": body,
+            "route": known.route,
+            "ms": took_ms,
+        }
+
+    def _known(self, order: Any) -> KnownAgent:
+        return self._platform.find(order["agent"], order.get("zone", ""), order.get("proxy_id", ""))
+
+    def _route(self, order: Any) -> object:
+        reply = self._platform.call_route(order["route"], "GET", "/agent/instruction")
+        body = reply.body.decode("utf-8", "replace")
+        return {"status": reply.status, "proxy_status": reply.field("Proxy-Status"), "body": body}
 
     def _command(self, order: Any) -> object:
-        known = self._platform.find(order["agent"])
+        known = self._known(order)
         begun = time.monotonic()
         reply = self._platform.command(known.identity, order["command"], order.get("arguments", {}))
         return {"reply": reply, "ms": (time.monotonic() - begun) * 1000}

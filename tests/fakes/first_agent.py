@@ -15,7 +15,15 @@ from pathlib import Path
 from tests.fakes.certificates import self_signed
 from tests.fakes.messages import Reply, Request, Response, ask, serve
 from tests.fakes.websocket import WebSocket
-from tests.fakes.wire import Address, Listener, client_context, closing, dial, server_context
+from tests.fakes.wire import (
+    Address,
+    Listener,
+    client_context,
+    closing,
+    dial,
+    server_context,
+    show_address,
+)
 
 ANSWER_TIMEOUT_S = 30.0
 SHOWN_BODY_BYTES = 200
@@ -120,7 +128,7 @@ class FirstAgent:
     def _post(self, target: str, document: dict[str, object]) -> Reply:
         body = json.dumps(document).encode()
         headers = [
-            ("Host", f"{self._proxy[0]}:{self._proxy[1]}"),
+            ("Host", show_address(self._proxy)),
             ("User-Agent", "Java/1.6.0_45"),
             ("Content-Type", "application/json"),
             ("Connection", "close"),

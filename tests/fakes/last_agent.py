@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.fakes.first_agent import ANSWER_TIMEOUT_S, Say, silent
 from tests.fakes.websocket import Refused, WebSocket
-from tests.fakes.wire import Address, client_context, close, dial
+from tests.fakes.wire import Address, client_context, close, dial, show_address
 
 FIRST_BACKOFF_S = 0.5
 LAST_BACKOFF_S = 300.0
@@ -79,7 +79,7 @@ class LastAgent:
         """True when there was a session, now over."""
         sock = dial(self._proxy, self._context, source=self.address)
         try:
-            host = f"{self._proxy[0]}:{self._proxy[1]}"
+            host = show_address(self._proxy)
             sock.settimeout(ANSWER_TIMEOUT_S)
             websocket = WebSocket.open(sock, host, "/ws", subprotocols=("dcm",))
             websocket.send(self._first_message())

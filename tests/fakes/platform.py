@@ -46,6 +46,7 @@ from tests.fakes.wire import (
     parse_address,
     run_until_signal,
     server_context,
+    show_address,
 )
 
 __all__ = ["Identity", "KnownAgent", "Platform"]
@@ -172,7 +173,7 @@ class Platform:
     ) -> Reply:
         if self.proxy is None:
             raise ValueError("no proxy configured")
-        host = ("Host", f"{self.proxy[0]}:{self.proxy[1]}")
+        host = ("Host", show_address(self.proxy))
         with closing(dial(self.proxy, self._proxy_context, source=self._source)) as sock:
             sock.settimeout(ANSWER_TIMEOUT_S)
             return ask(sock, method, target, [host, *headers, ("Connection", "close")], body)

@@ -26,7 +26,11 @@ def parse_address(text: str) -> Address:
 
 
 def show_address(address: object) -> str:
-    return f"{address[0]}:{address[1]}" if isinstance(address, tuple) and address else "local"
+    if not isinstance(address, tuple) or not address:
+        return "local"
+    return (
+        f"[{address[0]}]:{address[1]}" if ":" in str(address[0]) else f"{address[0]}:{address[1]}"
+    )
 
 
 def server_context(
@@ -116,7 +120,8 @@ class Listener:
             self.address.chmod(0o600)
             self._socket.listen(16)
         else:
-            self._socket = socket.create_server(self.address, backlog=512)
+            family = socket.AF_INET6 if ":" in self.address[0] else socket.AF_INET
+            self._socket = socket.create_server(self.address, family=family, backlog=512)
             self.address = self._socket.getsockname()[:2]
         self._acceptor = threading.Thread(target=self._accept, args=(self._socket,), daemon=True)
         self._acceptor.start()

@@ -77,3 +77,9 @@ def test_answer_on_the_wire(method: bytes, keep_alive: bool, minor: int, expecte
     answer = Answer(200, [(b"X", b"1")], b"hi")
     wire = answer_bytes(answer, method=method, keep_alive=keep_alive, client_minor=minor)
     assert wire == b"HTTP/1.1 200 OK\r\nX: 1\r\n" + expected
+
+
+def test_peer_learns_why_and_its_agent_only_that() -> None:
+    answer = terse(Unreachable("no route to 192.0.2.9"), "45BCEBB32AA9")
+    assert dict(answer.headers)[b"Proxy-Status"].startswith(b"45BCEBB32AA9; error=")
+    assert b"192.0.2.9" not in answer.body

@@ -146,6 +146,7 @@ def test_the_tokens_are_those_that_the_code_says() -> None:
 def test_every_series_named_exists() -> None:
     worker = Telemetry(0, "plain", access=False).snapshot()
     worker |= {"connections": 0, "idleConnections": 0, "readyProblems": [], "upstream": []}
+    worker |= {"zones": []}
     known = set(re.findall(rb"^# TYPE (\w+)", metrics.render([worker]), re.MULTILINE))
     named = set(re.findall(r"\bagent_proxy_[a-z_]+", README))
     assert named

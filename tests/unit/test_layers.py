@@ -15,16 +15,16 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 # of proxy/__init__.py.
 _PURE = (
     "errors heads http1 headers route proxyproto shapes declaration declarations_running "
-    "declarations_targets declarations values inifile gathering consistency settings policy "
+    "declarations_targets declarations values inifile gathering consistency settings zones policy "
     "answers migration"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline stream tls chain certificates outcome probe upstream telemetry "
-    "metrics logs relay tunnel"
+    "configuration deadline duplicates interfaces stream tls chain certificates outcome probe "
+    "upstream telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
-    "node own connection listener handover admin worker status_text check_upstream check "
-    "verbs certificate_verbs arguments cli __main__"
+    "node own introduction connection listener handover entrances admin worker status_text "
+    "check_upstream check verbs certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION
 _MODULES = sorted(path.stem for path in _PROXY.glob("*.py") if path.stem != "__init__")

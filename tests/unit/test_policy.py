@@ -66,7 +66,7 @@ AGENT = Caller("agent", "10.0.0.2", "default")
 
 
 def nothing_around() -> Surroundings:
-    return Surroundings(lambda address: False, frozenset())
+    return Surroundings(lambda address, _: False, frozenset())
 
 
 def request(*lines: bytes, first: bytes = b"GET / HTTP/1.1") -> RequestHead:
@@ -405,10 +405,10 @@ def test_rule_2_neither_the_upstream_nor_this_machine(host: str) -> None:
     inside = ipaddress.ip_address("10.0.0.9")
 
     def upstream() -> Surroundings:
-        return Surroundings(lambda address: False, frozenset({"10.0.0.9"}))
+        return Surroundings(lambda address, _: False, frozenset({"10.0.0.9"}))
 
     def own() -> Surroundings:
-        return Surroundings(lambda address: address == inside, frozenset())
+        return Surroundings(lambda address, _: address == inside, frozenset())
 
     assert refusals(host) == []
     assert refusals(host, around=upstream) == ["2 forbidden"]

@@ -396,6 +396,15 @@ PEER = "[peers]\n[[ABCD]]\n"
         ("[zones]\n[[a]]\nnetworks = 127.0.0.1\n", 3, "this machine itself"),
         ("[zones]\n[[a]]\n[[b]]\nnetworks = 10.1.0.0/16\n", 4, "overlaps 10.0.0.0/8"),
         ("[zones]\n[[a]]\ninterface = e0\n[[b]]\ninterface = e0\n", 4, "overlaps"),
+        ("[zones]\n[[a]]\nnetwork_id = x\n", 3, "no network that a balancer names"),
+        ("[zones]\n[[a]]\nnetwork_id = vpc:x\n", 3, "no network that a balancer names"),
+        ("[zones]\n[[a]]\nnetwork_id = aws:\n", 3, "no network that a balancer names"),
+        (
+            "[zones]\n[[a]]\ninterface = e0\nnetwork_id = gcp:1\n"
+            "[[b]]\ninterface = e1\nnetwork_id = gcp:1\n",
+            7,
+            "network of the zone a already",
+        ),
         (f"[proxy]\nid = ABCD\n{PEER}networks = 10.9.9.9\nrole = farther\n", 4, "own ID"),
         (f"{PEER}role = farther\n", 2, "never be recognised"),
         (f"{PEER}networks = 192.0.2.1\n", 2, "need an address to go to"),

@@ -81,5 +81,5 @@ def test_answer_on_the_wire(method: bytes, keep_alive: bool, minor: int, expecte
 
 def test_peer_learns_why_and_its_agent_only_that() -> None:
     answer = terse(Unreachable("no route to 192.0.2.9"), "45BCEBB32AA9")
-    assert dict(answer.headers)[b"Proxy-Status"].startswith(b"45BCEBB32AA9; error=")
+    assert dict(answer.headers)[b"Proxy-Status"].startswith(b'"45BCEBB32AA9"; error=')
     assert b"192.0.2.9" not in answer.body

@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--once", action="store_true", help="end after the steps")
     parser.add_argument("--offset", type=int, default=0, help="add to every port of the stand-ins")
     options = parser.parse_args()
-    for ends in (signal.SIGTERM, signal.SIGHUP):
+    for ends in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ends, _interrupt)
     var = options.var.resolve()
     own = belongings.prepare(var)

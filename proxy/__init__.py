@@ -11,7 +11,9 @@ Pure, no socket, clock or log; tested without any of them:
     shapes, declaration, declarations*, values, inifile, gathering, consistency, settings
                   proxy.ini as a frozen Settings, or every problem of it at once
     zones         which listeners there should be, and which zone a caller is in
-    policy        who is calling, and what is done about it
+    callers       who is calling, and what the platform is told of an agent
+    destinations  where a call may go: the rules for agents and peers
+    policy        what is done with a request
     answers       all that the proxy says in its own voice
     migration     the old Java proxy's file as a proxy.ini
 
@@ -37,7 +39,7 @@ Put together:
                   the command line
 
 The path of one request of an agent:
-    worker accepts, node classifies by source address -> connection.run: TLS under a deadline
+    worker accepts, callers classifies by source address -> connection.run: TLS under a deadline
     -> http1 reads the head -> policy.decide: Forward(target, rewrite) or an answer of our own
     -> relay: headers rewrites, upstream leases, the body follows, the response comes back
     -> the lease is kept only if it is proved clean -> telemetry writes one line -> next request

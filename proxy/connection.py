@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from greenlet import getcurrent
 
 from proxy import answers, own, policy, tunnel
+from proxy.callers import Caller
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.duplicates import Duplicates
 from proxy.errors import ClientGone, Forbidden, Internal, RelayError, RequestTimeout
@@ -24,7 +25,7 @@ from proxy.headers import field
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
 from proxy.node import Accepted, Node
-from proxy.policy import Caller, Forward, Own
+from proxy.policy import Forward, Own
 from proxy.relay import Exchange
 from proxy.stream import AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record, Telemetry

@@ -13,10 +13,10 @@ from typing import NamedTuple
 from greenlet import getcurrent
 
 from proxy import proxyproto
+from proxy.callers import Caller
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.errors import BadProxyHeader
 from proxy.node import Accepted, Node
-from proxy.policy import Caller
 from proxy.proxyproto import Header
 from proxy.settings import Zone
 from proxy.stream import Readiness, wait

@@ -10,15 +10,16 @@ import functools
 import ipaddress
 from typing import NamedTuple
 
-from proxy import interfaces, policy
+from proxy import callers, interfaces
+from proxy.callers import Caller, Identity
+from proxy.destinations import Surroundings, Target
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
-from proxy.policy import Address, Caller, Identity, Surroundings, Target
 from proxy.relay import Patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
 from proxy.upstream import Agents, Lease, Peers, Upstream, head_limits
-from proxy.zones import zone_told
+from proxy.zones import Address, zone_told
 
 
 class Accepted(NamedTuple):
@@ -36,7 +37,7 @@ class Node:
         """Raises: ConfigurationProblems with every file that cannot be used."""
         self.settings = settings
         self.tls: Contexts = contexts(settings)
-        self.keys = policy.seal_keys(settings)
+        self.keys = callers.seal_keys(settings)
         self.limits: HeadLimits = head_limits(settings)
         self.upstream = Upstream(settings, self.tls)
         self.agents = Agents(settings, self.tls)
@@ -65,11 +66,11 @@ class Node:
         """
         address = ipaddress.ip_address(source)
         zone = zone_told(address, zones, self.settings.zones, told)
-        caller = policy.classify(self.settings, address, zone)
+        caller = callers.classify(self.settings, address, zone)
         if caller.kind != "agent":
             return Accepted(caller, None, None)
         try:
-            return Accepted(caller, policy.identity(self.settings, caller, self.keys), None)
+            return Accepted(caller, callers.identity(self.settings, caller, self.keys), None)
         except NotReady as error:
             return Accepted(caller, None, error)
 

@@ -1,7 +1,7 @@
 """What the platform may ask the proxy itself: registration, readiness, explain.
 
-Shell (explain connects). Neighbours: `policy` has the rules, `answers` the words, `connection`
-calls `answer`. PROTOCOL.md section 4; nothing is ever sent to an agent from here.
+Shell (explain connects). Neighbours: `destinations` has the rules, `answers` the words;
+`connection` calls `answer`. PROTOCOL.md section 4: nothing is ever sent to an agent from here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from proxy import __version__, policy, route
+from proxy import __version__, destinations, route
 from proxy.answers import Answer, document
+from proxy.destinations import Target
 from proxy.errors import BadRoute, Misdirected, NotReady, RelayError
 from proxy.headers import field
 from proxy.heads import RequestHead
 from proxy.node import Node
-from proxy.policy import Own, Target
+from proxy.policy import Own
 from proxy.settings import digest
 
 
@@ -70,12 +71,12 @@ def explain(node: Node, value: bytes, *, probe: bool = True) -> dict[str, Any]:
     if isinstance(hop, str):
         return _explain_peer(node, hop, decisions, probe=probe)
     node.upstream.refresh()
-    for decision in policy.destination(settings, hop, node.surroundings(), node.keys):
+    for decision in destinations.destination(settings, hop, node.surroundings(), node.keys):
         decisions.append(_said(*decision))
     allowed = all(item["allowed"] for item in decisions)
     result: dict[str, Any] = {"allowed": allowed, "decisions": decisions}
     if allowed and probe:
-        result["probe"] = _probe(node, policy.agent_target(hop))
+        result["probe"] = _probe(node, destinations.agent_target(hop))
     return result
 
 
@@ -83,7 +84,7 @@ def _explain_peer(
     node: Node, peer_id: str, decisions: list[dict[str, Any]], *, probe: bool
 ) -> dict[str, Any]:
     try:
-        target = policy.peer_target(node.settings, peer_id)
+        target = destinations.peer_target(node.settings, peer_id)
     except (BadRoute, NotReady) as error:
         decisions.append(_said("0 next hop", False, error.detail))
         return {"allowed": False, "decisions": decisions}

@@ -13,8 +13,8 @@ import hashlib
 import ssl
 from typing import Final, NamedTuple
 
+from proxy.callers import Caller
 from proxy.errors import ConfigurationProblems, Problem
-from proxy.policy import Caller
 from proxy.settings import Peer, Settings
 
 _VERSIONS: Final = {

@@ -34,10 +34,10 @@ from urllib3.exceptions import (
 from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from proxy.destinations import Target
 from proxy.errors import BadAnswer, Blame, RelayError, TimedOut, Unreachable
 from proxy.heads import HeadLimits
 from proxy.http1 import ResponseReader
-from proxy.policy import Target
 from proxy.settings import Endpoint, Settings
 from proxy.stream import DialledStream
 from proxy.tls import Contexts

@@ -25,6 +25,7 @@ from greenlet import getcurrent, greenlet
 
 from proxy import __version__, configuration, introduction, logs
 from proxy.admin import Admin
+from proxy.callers import Caller
 from proxy.connection import Connection
 from proxy.deadline import Deadlines
 from proxy.duplicates import Duplicates
@@ -32,7 +33,6 @@ from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
 from proxy.handover import Handover
 from proxy.node import Node
-from proxy.policy import Caller
 from proxy.settings import Settings, Zone
 from proxy.telemetry import Telemetry
 

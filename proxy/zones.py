@@ -1,6 +1,6 @@
 """Which listeners the zones need, and which zone a caller is in.
 
-Layer 0 (pure). Neighbours: `settings` below; `entrances` opens what is asked for here, `policy`
+Layer 0 (pure). Neighbours: `settings` below; `entrances` opens what is asked for here, `callers`
 judges the caller inside the zone that is found here.
 
 A zone with an interface is what arrives through that interface, whatever its address: so two
@@ -15,9 +15,18 @@ from __future__ import annotations
 import ipaddress
 from typing import Final, TypeAlias
 
-from proxy.settings import Settings, Zone
+from proxy.settings import Network, Settings, Zone
 
-__all__ = ["NOWHERE", "Key", "is_optional", "listeners", "zone_of", "zone_told"]
+__all__ = [
+    "NOWHERE",
+    "Address",
+    "Key",
+    "inside",
+    "is_optional",
+    "listeners",
+    "zone_of",
+    "zone_told",
+]
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Key: TypeAlias = tuple[str, str, int]
@@ -50,6 +59,10 @@ def listeners(settings: Settings, others: tuple[str, ...] = ()) -> dict[Key, tup
     return found
 
 
+def inside(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
+
+
 def is_optional(settings: Settings, key: Key) -> bool:
     """Whether a worker starts without this listener: it is one zone's, or one interface's."""
     return bool(key[1]) or key[0] not in settings.listen.addresses
@@ -60,7 +73,7 @@ def zone_of(source: Address, zones: tuple[Zone, ...]) -> Zone:
     if isinstance(source, ipaddress.IPv6Address) and source.ipv4_mapped is not None:
         source = source.ipv4_mapped  # how a balancer's dual-stack socket spells it
     for zone in zones:
-        if zone.interface or any(source in network for network in zone.networks):
+        if zone.interface or inside(source, zone.networks):
             return zone
     return NOWHERE
 

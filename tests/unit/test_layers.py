@@ -15,8 +15,8 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 # of proxy/__init__.py.
 _PURE = (
     "errors heads http1 headers route proxyproto shapes declaration declarations_running "
-    "declarations_targets declarations values inifile gathering consistency settings zones policy "
-    "answers migration"
+    "declarations_targets declarations values inifile gathering consistency settings zones callers "
+    "destinations policy answers migration"
 ).split()
 _INPUT_OUTPUT = (
     "configuration deadline duplicates interfaces stream tls chain certificates outcome probe "

@@ -1,16 +1,16 @@
-"""Policy for zones' interfaces, balancers' own connections and peers."""
+"""Policy for balancers' own connections and peers."""
 
 from __future__ import annotations
-
-from ipaddress import ip_address
 
 import pytest
 
 from proxy import headers, policy, settings
+from proxy.callers import Caller, seal_keys
+from proxy.destinations import Surroundings
 from proxy.errors import BadRoute, Forbidden, NotReady, RelayError
 from proxy.heads import HeadLimits, RequestHead
 from proxy.http1 import RequestReader
-from proxy.policy import Caller, Forward, Own, Surroundings
+from proxy.policy import Forward, Own
 from proxy.settings import Settings
 
 TEXT = f"""
@@ -36,7 +36,7 @@ role = farther
 networks = 10.9.0.2
 """
 SETTINGS = settings.parse(TEXT.splitlines())
-KEYS = policy.seal_keys(SETTINGS)
+KEYS = seal_keys(SETTINGS)
 NEARER = Caller("peer", "fd00::9", "-", SETTINGS.peers[0])
 CLAIMS = (
     b"Agent-Proxy-Id: NEARER0001\r\nAgent-Proxy-Zone: z\r\nAgent-Proxy-Source: 10.0.0.2\r\n"
@@ -53,21 +53,6 @@ def decide(
     assert isinstance(head, RequestHead)
     around = Surroundings(lambda address, interface: False, frozenset())
     return policy.decide(used, caller, head, None, lambda: around, KEYS)
-
-
-def classify(source: str, used: Settings = SETTINGS) -> str:
-    return policy.classify(used, ip_address(source), used.zones[0]).kind
-
-
-def test_platforms_address_behind_a_zones_interface_is_an_agents_there() -> None:
-    assert classify("192.0.2.1") == "agent"
-    safe = TEXT.replace("[zones]", "client_ca = ca.pem\n[zones]")
-    assert classify("192.0.2.1", settings.parse(safe.splitlines())) == "platform"
-
-
-@pytest.mark.parametrize("source", ["fe80::1", "fe80::1%e1", "169.254.1.1", "::ffff:169.254.1.1"])
-def test_link_local_sources_are_strangers(source: str) -> None:
-    assert classify(source) == "stranger"
 
 
 def test_balancers_own_connection_may_ask_for_readiness() -> None:

@@ -39,6 +39,9 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
 	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
 	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
+	@if command -v promtool >/dev/null; then \
+	promtool check rules conf/alerts.yml && promtool test rules tests/alerts.yml; \
+	else echo "SKIPPED promtool: it is not installed (apt-get install prometheus)"; fi
 	$(BIN)/coverage erase
 	$(BIN)/coverage run --branch -m pytest -p no:cacheprovider tests/unit
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include=$(PURE_FILES)

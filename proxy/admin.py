@@ -95,6 +95,8 @@ class Admin:
         return {
             **worker.telemetry.snapshot(),
             "connections": len(connections),
+            "connectionsLimit": worker.agents_limit,
+            "certificateEnds": worker.node.tls.expires_at,
             "idleConnections": sum(connection.idle for connection in connections),
             "readyProblems": worker.ready_problems,
             "draining": worker.draining,
@@ -152,6 +154,7 @@ _SHOWN_OF_WORKER: Final = (
     "draining",
     "reloadProblems",
     "connections",
+    "connectionsLimit",
     "idleConnections",
     "tunnels",
     "inFlight",

@@ -35,10 +35,16 @@ class _Collector:
     def _gauges(self) -> Iterator[Metric]:
         for name, key, sense in (
             ("connections", "connections", "Accepted connections that are open"),
+            ("connections_limit", "connectionsLimit", "How many of them agents may take"),
             ("idle_connections", "idleConnections", "Open connections without a request"),
             ("tunnels", "tunnels", "WebSocket and other tunnels that are open"),
             ("in_flight", "inFlight", "Exchanges and tunnels under way"),
             ("uptime_seconds", "uptimeSeconds", "Seconds since the worker started"),
+            (
+                "certificate_ends_timestamp_seconds",
+                "certificateEnds",
+                "When the certificate shown to callers ends, in seconds since 1970",
+            ),
         ):
             gauge = GaugeMetricFamily(f"agent_proxy_{name}", sense, labels=["worker"])
             for worker in self._workers:

@@ -164,7 +164,7 @@ class Worker:
                 reasons = [place["lastError"] for place in health if place["lastError"]]
                 why = reasons[0] if reasons else self.node.upstream.resolution_error
                 problems.append(f"the upstream cannot be reached: {why or 'not tried yet'}")
-        if len(self.connections) >= self._agents_limit:
+        if len(self.connections) >= self.agents_limit:
             problems.append("the connection limit is reached")
         return problems
 
@@ -184,7 +184,7 @@ class Worker:
                 soft,
             )
         reserve = max(1, self._limit * settings.limits.platform_share // 100)
-        self._agents_limit = self._limit - reserve
+        self.agents_limit = self._limit - reserve
 
     # Accepting: runs in the hub, must not block.
 
@@ -207,7 +207,7 @@ class Worker:
         """Return why this caller gets no connection; "" for no reason."""
         if caller.kind == "stranger":
             return "stranger"
-        if len(self.connections) >= (self._agents_limit if caller.is_below else self._limit):
+        if len(self.connections) >= (self.agents_limit if caller.is_below else self._limit):
             return "over_connection_limit"
         most = self.node.settings.limits.connections_per_source
         if caller.kind == "agent" and self._per_source[caller.zone, caller.source] >= most:

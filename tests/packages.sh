@@ -15,6 +15,7 @@ need shellcheck shellcheck
 need curl curl
 need ip iproute2
 need nft nftables
+need promtool prometheus
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

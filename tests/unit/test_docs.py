@@ -15,6 +15,7 @@ from proxy.telemetry import END_WORDS, Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+ALERTS = ROOT / "conf" / "alerts.yml"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SETTINGS = {(one.section, one.key): one for one in DECLARATIONS}
 SECRETS = {(one.section, f"{one.key}_file") for one in DECLARATIONS if one.is_secret}
@@ -23,6 +24,7 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _NAMED = re.compile(r"`\[(\w+)\] (\w+)")
 _VERB = re.compile(r"(?:\bap|agent-proxy(?: --conf \S+)?) ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?")
+_LABEL = re.compile(r'\b(end|event)=~?"([\w|]+)"')
 _TOKEN = re.compile(r'token="(\w+)"|else "(\w+)"')
 
 
@@ -143,14 +145,25 @@ def test_the_tokens_are_those_that_the_code_says() -> None:
         assert expected <= set(documented[token].split(", ")), token
 
 
-def test_every_series_named_exists() -> None:
+@pytest.mark.parametrize("page", [ROOT / "README.md", ALERTS], ids=lambda page: page.name)
+def test_every_series_named_exists(page: Path) -> None:
     worker = Telemetry(0, "plain", access=False).snapshot()
-    worker |= {"connections": 0, "idleConnections": 0, "readyProblems": [], "upstream": []}
-    worker |= {"zones": []}
+    worker |= {"connections": 0, "connectionsLimit": 0, "idleConnections": 0}
+    worker |= {"certificateEnds": 0, "readyProblems": [], "upstream": [], "zones": []}
     known = set(re.findall(rb"^# TYPE (\w+)", metrics.render([worker]), re.MULTILINE))
-    named = set(re.findall(r"\bagent_proxy_[a-z_]+", README))
+    named = set(re.findall(r"\bagent_proxy_[a-z_]+", page.read_text()))
     assert named
     assert named <= {name.decode() for name in known}
+
+
+def test_alerts_speak_of_ends_and_events_that_the_code_has() -> None:
+    ends = {row[0].strip("`") for row in _table("end")}
+    said = set(_LABEL.findall(ALERTS.read_text()))
+    assert {word for label, words in said if label == "end" for word in words.split("|")} <= ends
+    code = "".join(path.read_text() for path in (ROOT / "proxy").glob("*.py"))
+    for label, event in said:
+        if label == "event":
+            assert f'"{event.removeprefix("refused_")}"' in code, event
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

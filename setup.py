@@ -12,8 +12,13 @@ setup(
     name="agent-proxy",
     version=_version.group(1),
     description="The way between a cloud management platform and agents it cannot reach",
-    packages=["proxy"],
+    packages=["proxy", "appliance"],
     python_requires=">=3.11",
     install_requires=Path("requirements.in").read_text().split(),
-    entry_points={"console_scripts": ["agent-proxy = proxy.__main__:main"]},
+    entry_points={
+        "console_scripts": [
+            "agent-proxy = proxy.__main__:main",
+            "agent-proxy-appliance = appliance.cli:main",
+        ]
+    },
 )

@@ -1,0 +1,178 @@
+"""`agent-proxy-appliance`: every verb as a command, with --help, --json and --dry-run.
+
+Shell; the only file that prints. Neighbours: `verbs` lists what there is, `cli_values` reads what
+was typed. Exit codes as those of agent-proxy: 0 well, 1 failed or refused, 2 wrong values.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from appliance import cli_values
+from appliance.dry_run import DryRun
+from appliance.errors import Problem, Problems, Refusal
+from appliance.system import System
+from appliance.verb import CONF, Context, Result, Verb
+from appliance.verbs import VERBS
+from proxy import __version__
+
+__all__ = ["main", "parser"]
+
+_EPILOG: Final = """\
+exit codes:
+  0  well    1  something failed, or was refused    2  a value or the command is wrong
+
+Passwords and keys are typed unseen or come from a file, never from the command line.
+`agent-proxy-appliance VERB --help` has examples of each verb."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser; `verb` of what it parses is the Verb."""
+    top = argparse.ArgumentParser(
+        prog="agent-proxy-appliance",
+        description="Set up, look after and diagnose an agent proxy appliance.",
+        epilog=_EPILOG,
+        formatter_class=_formatter,
+    )
+    top.add_argument("--version", action="version", version=f"agent-proxy {__version__}")
+    levels: dict[tuple[str, ...], Any] = {(): _level(top)}  # Any: argparse does not name it
+    for verb in VERBS:
+        *above, last = verb.words
+        for depth in range(len(above)):
+            path = tuple(above[: depth + 1])
+            if path not in levels:
+                senses = "; ".join(one.sense for one in VERBS if one.words[: depth + 1] == path)
+                inner = levels[path[:-1]].add_parser(
+                    path[-1],
+                    help=f"{', '.join(_below(path))}",
+                    description=senses,
+                    formatter_class=_formatter,
+                )
+                levels[path] = _level(inner)
+        _add(levels[tuple(above)], last, verb)
+    return top
+
+
+def _level(parent: argparse.ArgumentParser) -> Any:
+    return parent.add_subparsers(metavar="VERB", required=True)
+
+
+def _below(path: tuple[str, ...]) -> list[str]:
+    length = len(path)
+    names = (verb.words[length] for verb in VERBS if verb.words[:length] == path)
+    return list(dict.fromkeys(names))
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
+
+
+def _add(level: Any, word: str, verb: Verb) -> None:
+    examples = "".join(f"\n  {line}" for line in verb.examples)
+    made = level.add_parser(
+        word,
+        help=verb.sense,
+        description=f"{verb.sense[0].upper()}{verb.sense[1:]}.\n{verb.more}".rstrip(),
+        epilog=f"examples:{examples}",
+        formatter_class=_formatter,
+    )
+    for argument in verb.arguments:
+        cli_values.declare(made, argument)
+    made.add_argument("--json", action="store_true", help="print JSON, for programs")
+    made.add_argument("--conf", metavar="FILE", default=CONF, help=f"default: {CONF}")
+    if verb.changes:
+        made.add_argument("--dry-run", action="store_true", help="show what would be changed")
+    if verb.dangerous:
+        made.add_argument("--yes", action="store_true", help="do it without asking")
+    made.set_defaults(verb=verb)
+
+
+def main(argv: list[str] | None = None, system: System | None = None) -> int:
+    """Run one verb and return the exit code."""
+    parsed = parser().parse_args(argv)
+    verb: Verb = parsed.verb
+    try:
+        return _run(verb, parsed, system)
+    except Problems as problems:
+        _complain(parsed.json, problems.problems)
+        return 2
+    except Refusal as refusal:
+        if parsed.json:
+            _document({"error": str(refusal)})
+        else:
+            _error(str(refusal))
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
+    dry = verb.changes and parsed.dry_run
+    if verb.changes and not dry and system is None and os.geteuid() != 0:
+        raise Refusal(f"`{verb.name}` changes this machine: run it as root (sudo)")
+    values = cli_values.gather(verb, parsed)
+    if verb.dangerous and not dry and not parsed.yes:
+        _ask(verb)
+    base = system or System()
+    acting = DryRun(base) if dry else base
+    show: Callable[[str], None] = _progress if not parsed.json else lambda line: None
+    result = verb.run(Context(acting, parsed.conf, time.time, show), values)
+    would = [str(one) for one in acting.recorded] if isinstance(acting, DryRun) else []
+    _report(result, parsed.json, would)
+    return result.code
+
+
+def _report(result: Result, as_json: bool, would: list[str]) -> None:
+    if as_json:
+        _document({"result": result.data, "would": would} if would else result.data)
+        return
+    for line in (*result.lines, *would):
+        print(_visible(line))
+    sys.stdout.flush()
+
+
+def _ask(verb: Verb) -> None:
+    if not sys.stdin.isatty():
+        raise Refusal(f"`{verb.name}` asks before it acts. Give --yes where nobody can answer")
+    print(f"{verb.sense[0].upper()}{verb.sense[1:]}. Type yes to do it: ", end="", flush=True)
+    if sys.stdin.readline().strip() != "yes":
+        raise Refusal("nothing was done")
+
+
+def _complain(as_json: bool, problems: Iterable[Problem]) -> None:
+    if as_json:
+        _document({"problems": [one._asdict() for one in problems]})
+        return
+    for problem in problems:
+        _error(str(problem))
+
+
+def _error(line: str) -> None:
+    print(f"agent-proxy-appliance: {_visible(line)}", file=sys.stderr)
+
+
+def _progress(line: str) -> None:
+    print(_visible(line), flush=True)
+
+
+def _document(content: Any) -> None:
+    # Any: whatever JSON can hold.
+    print(json.dumps(content, indent=2))
+
+
+def _visible(text: str) -> str:
+    """Escape what would steer a terminal: some of it came over the network."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

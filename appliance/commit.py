@@ -1,0 +1,309 @@
+"""Changes that a power cut, a mistake or a closed firewall cannot leave half done.
+
+Shell. Neighbours: `plan` says what, `system` does it, `self_test` judges; verbs and the units
+`agent-proxy-recover.service` and `agent-proxy-rollback.timer` call from above.
+
+One change at a time, with one journal: a file that holds, for everything the change touches, what
+was there before. It is on the disk before the first byte is changed and goes away as the last
+step, so that at any moment either the old state can be restored or the new one is complete.
+
+    state        written                         after a power cut, or a restart
+    (none)                                       nothing to do
+    applying     before the first change         the old state is restored
+    unconfirmed  after the self-test             the old state is restored: nobody confirmed it
+    reverting    before anything is taken back   taking back goes on
+
+Time is that since the machine's start, which setting the clock does not move; the boot's own ID
+tells a restart. A lock tells a change that is under way from one whose process has died.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from appliance.errors import Problem, Problems, Refusal
+from appliance.plan import Plan
+from appliance.system import Busy, System
+from proxy.outcome import Outcome
+
+__all__ = [
+    "FOLDER",
+    "Applied",
+    "Waiting",
+    "apply",
+    "confirm",
+    "recover",
+    "roll_back",
+    "waiting",
+]
+
+FOLDER: Final = "/var/lib/agent-proxy/transaction"
+_JOURNAL: Final = f"{FOLDER}/journal.json"
+_LOCK: Final = f"{FOLDER}/lock"
+_VERSION: Final = 1
+_CONFIRM_S: Final = 120.0
+
+SelfTest = Callable[[], Iterable[Outcome]]
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of a change. `rolled_back` is the reason why the old state is there again."""
+
+    title: str
+    outcomes: tuple[Outcome, ...] = ()
+    rolled_back: str = ""
+    confirm_within_s: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A change that is not final: confirm it, or it is taken back in `left_s` seconds."""
+
+    title: str
+    state: str
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What a path held before the change. `content` None: there was nothing."""
+
+    path: str
+    content: str | None = field(repr=False)  # base64: files need not be text
+    mode: int = 0o644
+    owner: str = "root:root"
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Journal:
+    title: str
+    state: str
+    boot_id: str
+    deadline: float  # of System.uptime
+    before: tuple[_Before, ...]
+    undo: tuple[tuple[str, ...], ...]
+
+
+def apply(
+    system: System,
+    plan: Plan,
+    *,
+    confirm_s: float = _CONFIRM_S,
+    self_test: SelfTest | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Applied:
+    """Carry out a plan; with `confirm_s` it is taken back unless confirmed within that time.
+
+    The self-test runs before the change and after it: what worked before and fails afterwards
+    takes the change back at once. What failed before as well does not: that may be what the
+    change is meant to mend.
+
+    Raises: Refusal while another change waits or is under way.
+    """
+    try:
+        with system.lock(_LOCK):
+            return _applied(system, plan, confirm_s, self_test, progress)
+    except Busy:
+        raise Refusal("another change is under way. Try again in a minute") from None
+
+
+def _applied(
+    system: System,
+    plan: Plan,
+    confirm_s: float,
+    self_test: SelfTest | None,
+    progress: Callable[[str], None],
+) -> Applied:
+    pending = _load(system)
+    if pending is not None:
+        raise Refusal(f"{pending.title!r} is not final yet. Confirm it or roll it back first")
+    test = self_test if self_test is not None and not system.dry else None
+    worked: set[str] = set()
+    if test is not None:
+        progress("testing what works before the change")
+        worked = {one.name for one in test() if one.verdict == "PASS"}
+    journal = _journal(system, plan)
+    _store(system, journal)
+    try:
+        _change(system, plan, progress)
+    except (OSError, LookupError, Refusal) as error:
+        return _taken_back(system, journal, plan, str(error), ())
+    outcomes: tuple[Outcome, ...] = ()
+    if test is not None:
+        progress("testing what works after the change")
+        outcomes = tuple(test())
+        lost = [one for one in outcomes if one.verdict == "FAIL" and one.name in worked]
+        if lost:
+            reason = f"{lost[0].name} worked before and does not now: {lost[0].detail}"
+            return _taken_back(system, journal, plan, reason, outcomes)
+    if not confirm_s:
+        _forget(system)
+        return Applied(plan.title, outcomes)
+    deadline = system.uptime() + confirm_s
+    _store(system, dataclasses.replace(journal, state="unconfirmed", deadline=deadline))
+    return Applied(plan.title, outcomes, confirm_within_s=confirm_s)
+
+
+def _change(system: System, plan: Plan, progress: Callable[[str], None]) -> None:
+    """Raises: OSError, LookupError, Refusal, at the first step that fails."""
+    for write in plan.writes:
+        if not _is_there(system, write.path, write.content, write.mode, write.owner):
+            system.write(write.path, write.content, mode=write.mode, owner=write.owner)
+    for path in plan.removals:
+        system.remove(path)
+    for action in plan.actions:
+        progress(action.why)
+        done = system.run(action.argv, timeout_s=action.timeout_s)
+        if done.code:
+            raise Refusal(f"{' '.join(action.argv)} failed with {done.code}: {done.said}")
+
+
+def _is_there(system: System, path: str, content: bytes, mode: int, owner: str) -> bool:
+    entry = system.entry(path)
+    if entry is None or entry.kind != "file" or entry.mode != mode or entry.owner != owner:
+        return False
+    return system.read(path) == content
+
+
+def _taken_back(
+    system: System, journal: _Journal, plan: Plan, reason: str, outcomes: tuple[Outcome, ...]
+) -> Applied:
+    notes = _revert(system, journal, actions=True)
+    return Applied(plan.title, outcomes, rolled_back=reason, notes=tuple(notes))
+
+
+def confirm(system: System) -> str:
+    """Make the waiting change final; return its title. Raises: Refusal if there is none."""
+    try:
+        with system.lock(_LOCK):
+            journal = _load(system)
+            if journal is None:
+                raise Refusal("no change waits to be confirmed")
+            if journal.state != "unconfirmed" or journal.boot_id != system.boot_id():
+                raise Refusal(f"{journal.title!r} can no longer be confirmed: it is taken back")
+            if system.uptime() > journal.deadline:
+                raise Refusal(f"{journal.title!r} was not confirmed in time: it is taken back")
+            _forget(system)
+            return journal.title
+    except Busy:
+        raise Refusal("a change is under way. Try again when it has ended") from None
+
+
+def roll_back(system: System) -> tuple[str, list[str]]:
+    """Take the waiting change back; return its title and what went wrong on the way.
+
+    Raises: Refusal if there is none.
+    """
+    try:
+        with system.lock(_LOCK):
+            journal = _load(system)
+            if journal is None:
+                raise Refusal("no change waits: there is nothing to roll back")
+            return journal.title, _revert(system, journal, actions=True)
+    except Busy:
+        raise Refusal("a change is under way. Try again when it has ended") from None
+
+
+def recover(system: System, *, boot: bool = False) -> tuple[str, list[str]] | None:
+    """Take back what was cut off, or not confirmed in time; None if there is nothing to do.
+
+    `boot`: the services have not started yet and will find the old files: no action is run.
+    """
+    try:
+        with system.lock(_LOCK):
+            journal = _load(system)
+            if journal is None:
+                return None
+            same_boot = journal.boot_id == system.boot_id()
+            if journal.state == "unconfirmed" and same_boot:
+                if system.uptime() <= journal.deadline:
+                    return None
+            return journal.title, _revert(system, journal, actions=not boot)
+    except Busy:
+        return None  # its process lives and brings it to an end
+
+
+def waiting(system: System) -> Waiting | None:
+    """Return the change that is not final, if there is one."""
+    journal = _load(system)
+    if journal is None:
+        return None
+    same_boot = journal.boot_id == system.boot_id()
+    left_s = journal.deadline - system.uptime() if same_boot else 0.0
+    return Waiting(journal.title, journal.state, max(0.0, round(left_s, 1)))
+
+
+def _journal(system: System, plan: Plan) -> _Journal:
+    paths = list(dict.fromkeys([*(write.path for write in plan.writes), *plan.removals]))
+    before = tuple(_before(system, path) for path in paths)
+    undo = tuple(action.undo for action in plan.actions if action.undo)
+    return _Journal(plan.title, "applying", system.boot_id(), 0.0, before, undo)
+
+
+def _before(system: System, path: str) -> _Before:
+    entry = system.entry(path)
+    if entry is None:
+        return _Before(path, None)
+    if entry.kind == "link":
+        return _Before(path, None, link=entry.target)
+    content = system.read(path) if entry.kind == "file" else None
+    if content is None:
+        raise Refusal(f"{path} is no file and cannot be replaced. Move it away first")
+    return _Before(path, base64.b64encode(content).decode(), entry.mode, entry.owner)
+
+
+def _revert(system: System, journal: _Journal, *, actions: bool) -> list[str]:
+    """Put everything back as it was. Going on after an interruption ends the same."""
+    _store(system, dataclasses.replace(journal, state="reverting"))
+    for one in journal.before:
+        if one.link:
+            system.link(one.path, one.link)
+        elif one.content is None:
+            system.remove(one.path)
+        else:
+            content = base64.b64decode(one.content)
+            if not _is_there(system, one.path, content, one.mode, one.owner):
+                system.write(one.path, content, mode=one.mode, owner=one.owner)
+    notes = []
+    for argv in journal.undo if actions else ():
+        done = system.run(argv)
+        if done.code:  # the old files are there: the rest is worth trying all the same
+            notes.append(f"{' '.join(argv)} failed with {done.code}: {done.said}")
+    _forget(system)
+    return notes
+
+
+def _store(system: System, journal: _Journal) -> None:
+    system.folder(FOLDER, mode=0o700)
+    document = {"version": _VERSION, **dataclasses.asdict(journal)}
+    system.write(_JOURNAL, json.dumps(document).encode(), mode=0o600)
+
+
+def _forget(system: System) -> None:
+    system.remove(_JOURNAL)
+
+
+def _load(system: System) -> _Journal | None:
+    content = system.read(_JOURNAL)
+    if content is None:
+        return None
+    try:
+        document: dict[str, Any] = json.loads(content)
+        if document.pop("version") != _VERSION:
+            raise ValueError("another version")
+        before = tuple(_Before(**one) for one in document.pop("before"))
+        undo = tuple(tuple(argv) for argv in document.pop("undo"))
+        return _Journal(before=before, undo=undo, **document)
+    except (ValueError, KeyError, TypeError) as error:
+        # Written atomically by us: this is damage to the disk, and no state can be told.
+        remedy = "Restore a backup of the settings, then remove this file."
+        problem = Problem(_JOURNAL, "", f"cannot be read ({error})", remedy)
+        raise Problems([problem]) from error

@@ -1,0 +1,325 @@
+"""The only door to programs and to the disk. Everything that changes a machine goes through here.
+
+Shell. Neighbours: `errors` below; `facts` and `commit` above ask and act through it.
+
+A file is replaced as a whole or not at all: a temporary file in the same folder, fsync, rename,
+fsync of the folder. After the function returns the content survives a power cut; before that the
+old content does. `_step` is called before each of these steps, so that tests can pull the plug.
+
+`System(root=...)` works on another tree (an image being built, a test's folder): paths are joined
+to it, programs still run on this machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import grp
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+__all__ = ["Busy", "Completed", "Entry", "Space", "System"]
+
+_READ_LIMIT_BYTES: Final = 64 << 20
+_NOT_FOUND, _TIMED_OUT = 127, 124
+# What a program finds: no language, no PATH of whoever called, no secrets of the environment.
+_ENVIRONMENT: Final = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "LC_ALL": "C.UTF-8",
+    "SYSTEMD_COLORS": "0",
+    "SYSTEMD_PAGER": "",
+}
+
+
+class Busy(Exception):
+    """Somebody else holds the lock."""
+
+
+class Completed(NamedTuple):
+    """How a program ended: 124 if it took too long, 127 if there is none of that name."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """What it complained of, on one line: for messages."""
+        return " ".join((self.err.strip() or self.out.strip()).split())[:300]
+
+
+class Entry(NamedTuple):
+    """What is known of one name in a folder. `target` is where a link points to."""
+
+    kind: Literal["file", "folder", "link", "other"]
+    mode: int
+    owner: str
+    size: int
+    target: str = ""
+
+
+class Space(NamedTuple):
+    """Of the file system a path is on."""
+
+    total_bytes: int
+    free_bytes: int
+    free_inodes: int
+
+
+class System:
+    """This machine, or the tree below `root`."""
+
+    dry = False
+
+    def __init__(self, root: str = "/") -> None:
+        self.root = root
+
+    # -- programs
+
+    def run(
+        self, argv: tuple[str, ...], *, input: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
+        """Run a program that may change something; returns when it has ended or time is over."""
+        return _completed(argv, input, timeout_s)
+
+    def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
+        """Run a program that only looks: this happens in a dry run, too."""
+        return _completed(argv, b"", timeout_s)
+
+    # -- reading
+
+    def path(self, path: str) -> Path:
+        """Return where `path`, absolute, lies on this machine."""
+        return Path(self.root) / path.lstrip("/")
+
+    def read(self, path: str) -> bytes | None:
+        """Return the content of a file, None if there is none. Raises: OSError."""
+        try:
+            with open(self.path(path), "rb") as file:
+                return file.read(_READ_LIMIT_BYTES)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def tail(self, path: str, limit_bytes: int, *, since: int = -1) -> tuple[bytes, int]:
+        """Return the last bytes of a file, or those from `since` on, and where the file ends."""
+        try:
+            with open(self.path(path), "rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                start = max(0, end - limit_bytes) if since < 0 or since > end else since
+                file.seek(start)
+                return file.read(limit_bytes), min(end, start + limit_bytes)
+        except FileNotFoundError:
+            return b"", 0
+
+    def entry(self, path: str) -> Entry | None:
+        """Return what is known of a file, folder or link (not followed), None if there is none."""
+        place = self.path(path)
+        try:
+            found = place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        owner = f"{self._user_name(found.st_uid)}:{self._group_name(found.st_gid)}"
+        mode, size = stat.S_IMODE(found.st_mode), found.st_size
+        if stat.S_ISLNK(found.st_mode):
+            return Entry("link", mode, owner, size, os.readlink(place))
+        if stat.S_ISDIR(found.st_mode):
+            return Entry("folder", mode, owner, size)
+        return Entry("file" if stat.S_ISREG(found.st_mode) else "other", mode, owner, size)
+
+    def list(self, path: str) -> list[str]:
+        """Return the names in a folder, sorted; none if there is no such folder."""
+        try:
+            return sorted(os.listdir(self.path(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def space(self, path: str) -> Space:
+        """Return how full the file system is that `path` is on. Raises: OSError."""
+        found = os.statvfs(self.path(path))
+        unit = found.f_frsize
+        return Space(found.f_blocks * unit, found.f_bavail * unit, found.f_favail)
+
+    # -- clocks
+
+    def now(self) -> float:
+        """Return the seconds since 1970, which may jump."""
+        return time.time()
+
+    def uptime(self) -> float:
+        """Return the seconds since this machine was started: never jumps, starts at 0 again."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def boot_id(self) -> str:
+        """Return what is different after each start of the machine."""
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+    # -- changing
+
+    def write(
+        self, path: str, content: bytes, *, mode: int = 0o644, owner: str = "root:root"
+    ) -> None:
+        """Replace a file as a whole. Folders above it are made. Raises: OSError, LookupError."""
+        place = self.path(path)
+        self._make_folder(place.parent)
+        temporary = place.with_name(f".{place.name}.new")
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()  # of an attempt that a power cut ended
+        self._step("create", temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                self._give(file.fileno(), mode, owner)
+                self._step("fsync", temporary)
+                os.fsync(file.fileno())
+            self._step("rename", place)
+            os.rename(temporary, place)
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+        self._sync_folder(place.parent)
+
+    def link(self, path: str, target: str) -> None:
+        """Let `path` be a link to `target`, whatever it linked to before. Raises: OSError."""
+        place = self.path(path)
+        self._make_folder(place.parent)
+        temporary = place.with_name(f".{place.name}.new")
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        self._step("create", temporary)
+        os.symlink(target, temporary)
+        self._step("rename", place)
+        os.rename(temporary, place)
+        self._sync_folder(place.parent)
+
+    def remove(self, path: str) -> None:
+        """Remove a file or link; well if there is none. Raises: OSError."""
+        place = self.path(path)
+        self._step("unlink", place)
+        try:
+            place.unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        self._sync_folder(place.parent)
+
+    def folder(self, path: str, *, mode: int = 0o755, owner: str = "root:root") -> None:
+        """Let there be a folder with this mode and owner. Raises: OSError, LookupError."""
+        place = self.path(path)
+        self._make_folder(place)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._give(descriptor, mode, owner)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def lock(self, path: str) -> Iterator[None]:
+        """Hold a lock until the block, or the process, ends. Raises: Busy, OSError."""
+        place = self.path(path)
+        self._make_folder(place.parent)
+        descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise Busy(path) from None
+        finally:
+            os.close(descriptor)
+
+    # -- inside
+
+    def _step(self, what: str, place: Path) -> None:
+        """Called before each step that changes the disk: a test may end the world here."""
+
+    def _make_folder(self, place: Path) -> None:
+        missing = [one for one in (place, *place.parents) if not one.exists()]
+        for one in reversed(missing):
+            self._step("mkdir", one)
+            one.mkdir(mode=0o755, exist_ok=True)
+            self._sync_folder(one.parent)
+
+    def _sync_folder(self, place: Path) -> None:
+        self._step("fsync", place)
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _give(self, descriptor: int, mode: int, owner: str) -> None:
+        """Set owner and mode: the owner first, since changing it may take bits off the mode."""
+        if os.geteuid() == 0 and (numbers := self._numbers(owner)) is not None:
+            os.fchown(descriptor, *numbers)
+        os.fchmod(descriptor, mode)
+
+    def _numbers(self, owner: str) -> tuple[int, int] | None:
+        """Return the ids of "user:group"; None in a tree without users of its own.
+
+        Raises: LookupError when there is no such user or group.
+        """
+        user, _, group = owner.partition(":")
+        if self.root == "/":
+            uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+            return uid, gid
+        users, groups = self._ids("/etc/passwd"), self._ids("/etc/group")
+        if not users and not groups:
+            return None
+        return (
+            int(user) if user.isdigit() else users[user],
+            int(group) if group.isdigit() else groups[group],
+        )
+
+    def _ids(self, path: str) -> dict[str, int]:
+        lines = (self.read(path) or b"").decode().splitlines()
+        fields = (line.split(":") for line in lines)
+        return {one[0]: int(one[2]) for one in fields if len(one) > 3}
+
+    def _user_name(self, uid: int) -> str:
+        try:
+            names = {number: name for name, number in self._ids("/etc/passwd").items()}
+            return pwd.getpwuid(uid).pw_name if self.root == "/" else names[uid]
+        except KeyError:
+            return str(uid)
+
+    def _group_name(self, gid: int) -> str:
+        try:
+            names = {number: name for name, number in self._ids("/etc/group").items()}
+            return grp.getgrgid(gid).gr_name if self.root == "/" else names[gid]
+        except KeyError:
+            return str(gid)
+
+
+def _completed(argv: tuple[str, ...], input: bytes, timeout_s: float) -> Completed:
+    """Run without a shell, in a process group of its own that ends as a whole when time is over."""
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError) as error:
+        return Completed(_NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
+    with process:
+        try:
+            out, err = process.communicate(input, timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+            late = f"{argv[0]} did not end within {timeout_s:g} s and was stopped"
+            return Completed(_TIMED_OUT, out.decode(errors="replace"), late)
+    return Completed(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))

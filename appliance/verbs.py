@@ -1,0 +1,21 @@
+"""Every verb there is. The command line and the menu are both made from this list.
+
+Neighbours: the `*_verbs` modules below, `cli` and `menu` above. Whoever adds a verb adds it to a
+`*_verbs` module of its topic, and that module here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from appliance import commit_verbs
+from appliance.verb import Argument, Context, Kind, Result, Values, Verb
+
+__all__ = ["VERBS", "Argument", "Context", "Kind", "Result", "Values", "Verb", "named"]
+
+VERBS: Final[tuple[Verb, ...]] = (*commit_verbs.VERBS,)
+
+
+def named(name: str) -> Verb:
+    """Return the verb of this name. Raises: KeyError."""
+    return {verb.name: verb for verb in VERBS}[name]

@@ -1,0 +1,109 @@
+"""Machines for tests: a folder as disk, programs that answer from a table, and power that fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from appliance.system import Completed, System
+
+
+class PowerCut(BaseException):
+    """The machine is off. No BaseException handler of the code under test may go on."""
+
+
+class Machine(System):
+    """A machine whose disk is a folder, whose programs are a table and whose clock is set.
+
+    `answers` maps "argv joined by blanks" to what the program says; others end well and silent.
+    What was run is in `ran`.
+    """
+
+    def __init__(self, folder: Path, answers: dict[str, Completed] | None = None) -> None:
+        super().__init__(str(folder))
+        self.answers = answers or {}
+        self.ran: list[str] = []
+        self.up_s = 1000.0
+        self.boot = "boot-1"
+        self.time = 1_790_000_000.0
+
+    def run(
+        self, argv: tuple[str, ...], *, input: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
+        self.ran.append(" ".join(argv))
+        return self.answers.get(" ".join(argv), Completed(0, "", ""))
+
+    def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
+        return self.answers.get(" ".join(argv), Completed(127, "", f"{argv[0]}: not here"))
+
+    def now(self) -> float:
+        return self.time
+
+    def uptime(self) -> float:
+        return self.up_s
+
+    def boot_id(self) -> str:
+        return self.boot
+
+    def restart(self) -> None:
+        self.up_s, self.boot = 10.0, f"{self.boot}+"
+
+    def content(self) -> dict[str, bytes]:
+        """Return every file there is, but for those of transactions."""
+        found = {}
+        for path in sorted(Path(self.root).rglob("*")):
+            name = "/" + str(path.relative_to(self.root))
+            if path.is_file() and not name.startswith("/var/lib/agent-proxy/transaction/"):
+                found[name] = path.read_bytes()
+        return found
+
+
+class Faulty(Machine):
+    """Loses power before the n-th step that changes the disk.
+
+    With `forgets`, what was not yet fsynced is lost, as on a real disk: a file's content that was
+    not flushed is gone, and a rename or removal whose folder was not flushed has not happened.
+    """
+
+    def __init__(self, folder: Path, *, cut_at: int, forgets: bool = False) -> None:
+        super().__init__(folder)
+        self._left = cut_at
+        self._forgets = forgets
+        self._unflushed: Path | None = None
+        self._pending: list[tuple[Path, bytes | None, int]] = []
+
+    def run(
+        self, argv: tuple[str, ...], *, input: bytes = b"", timeout_s: float = 60.0
+    ) -> Completed:
+        self._count()
+        return super().run(argv, input=input, timeout_s=timeout_s)
+
+    def _step(self, what: str, place: Path) -> None:
+        self._count()
+        if what == "create":
+            self._unflushed = place
+        elif what == "fsync":
+            # This very fsync makes it safe; the step before it was the last chance to lose it.
+            self._unflushed = None if place == self._unflushed else self._unflushed
+            self._pending = [one for one in self._pending if one[0].parent != place]
+        elif what in ("rename", "unlink"):
+            is_file = place.is_file() and not place.is_symlink()
+            old = place.read_bytes() if is_file else None
+            self._pending.append((place, old, place.stat().st_mode & 0o7777 if is_file else 0))
+
+    def _count(self) -> None:
+        if self._left == 0:
+            if self._forgets:
+                self._forget()
+            raise PowerCut
+        self._left -= 1
+
+    def _forget(self) -> None:
+        if self._unflushed is not None and self._unflushed.is_file():
+            self._unflushed.write_bytes(b"")
+        for place, old, mode in reversed(self._pending):
+            if old is None:
+                if place.is_symlink() or place.exists():
+                    place.unlink()
+            else:
+                place.write_bytes(old)
+                place.chmod(mode)

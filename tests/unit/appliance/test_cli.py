@@ -1,0 +1,91 @@
+"""The command line is made from VERBS: nothing is missing, everything has help and examples."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from appliance import cli, commit
+from appliance.plan import Plan, Write
+from appliance.verb import Verb
+from appliance.verbs import VERBS, named
+from tests.unit.appliance.machines import Machine
+
+_IDS = [verb.name for verb in VERBS]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=_IDS)
+def test_each_verb_has_help_with_examples_and_json(
+    verb: Verb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.parser().parse_args([*verb.words, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "examples:" in shown and "--json" in shown
+    assert ("--dry-run" in shown) == verb.changes
+    assert ("--yes" in shown) == verb.dangerous
+    assert verb.examples
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=_IDS)
+def test_each_example_can_be_parsed(verb: Verb) -> None:
+    import shlex
+
+    for example in verb.examples:
+        command = example.partition(" <")[0].partition(" >")[0].rpartition("| ")[2]
+        words = shlex.split(command)
+        assert words[0] == "agent-proxy-appliance"
+        assert cli.parser().parse_args(words[1:]).verb is verb
+
+
+def test_no_secret_is_ever_an_argument() -> None:
+    for verb in VERBS:
+        for argument in verb.arguments:
+            if any(word in argument.name for word in ("password", "passphrase", "secret")):
+                assert argument.kind == "secret", f"{verb.name} {argument.name}"
+
+
+def test_names_are_unique_and_one_is_no_beginning_of_another() -> None:
+    words = [verb.words for verb in VERBS]
+    assert len(set(words)) == len(words)
+    assert not [(a, b) for a in words for b in words if a != b and b[: len(a)] == a]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = Machine(tmp_path)
+    made.write("/f", b"old")
+    commit.apply(made, Plan("a change", (Write("/f", b"new"),)))
+    return made
+
+
+def test_confirm(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["waiting", "--json"], machine) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "title": "a change",
+        "state": "unconfirmed",
+        "left_s": 120.0,
+    }
+    assert cli.main(["confirm", "--dry-run"], machine) == 0
+    assert "would remove" in capsys.readouterr().out
+    assert cli.main(["confirm"], machine) == 0
+    assert "a change: confirmed" in capsys.readouterr().out
+    assert cli.main(["confirm"], machine) == 1
+    assert "no change waits" in capsys.readouterr().err
+    assert cli.main(["rollback", "--json"], machine) == 1
+    assert "nothing to roll back" in json.loads(capsys.readouterr().out)["error"]
+    assert cli.main(["waiting"], machine) == 0
+
+
+def test_roll_back_and_recover(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["recover"], machine) == 0
+    assert "Nothing to take back" in capsys.readouterr().out
+    assert cli.main(["rollback"], machine) == 0
+    assert machine.read("/f") == b"old"
+
+
+def test_a_verb_is_found_by_its_name() -> None:
+    assert named("confirm").words == ("confirm",)

@@ -26,6 +26,7 @@ One kind of I/O each:
     relay         one exchange; `tunnel` what follows a 101
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
+    places        how many connections each zone and source may hold, and holds
     duplicates    whether two agents seem to share one identity
     probe         questions to an upstream for `check`; `outcome` is one line of it
 

@@ -95,7 +95,7 @@ class Admin:
         return {
             **worker.telemetry.snapshot(),
             "connections": len(connections),
-            "connectionsLimit": worker.agents_limit,
+            "connectionsLimit": worker.places.agents_most,
             "certificateEnds": worker.node.tls.expires_at,
             "idleConnections": sum(connection.idle for connection in connections),
             "readyProblems": worker.ready_problems,
@@ -103,7 +103,10 @@ class Admin:
             "reloadProblems": worker.reload_problems,
             "configDigest": digest(worker.node.settings),
             "upstream": worker.node.upstream.health(),
-            "zones": worker.entrances.report(),
+            "zones": [
+                {**zone, "connections": worker.places.held_by_zone(zone["name"])}
+                for zone in worker.entrances.report()
+            ],
         }
 
     def _snapshots(self) -> list[dict[str, Any]]:

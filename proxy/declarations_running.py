@@ -195,6 +195,17 @@ _LIMITS: Final = (
     ),
     _count(
         "limits",
+        "zone_share",
+        70,
+        1,
+        100,
+        "percent of connections",
+        "What agents of one zone may take of these where there are several zones, so that a "
+        "network full of compromised machines leaves room for the others.",
+        "Too small: agents of a large zone are turned away. 100: one zone may shut out the others.",
+    ),
+    _count(
+        "limits",
         "platform_share",
         10,
         0,

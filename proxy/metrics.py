@@ -65,13 +65,20 @@ class _Collector:
         zones = GaugeMetricFamily(
             "agent_proxy_zone_up", "1: agents of the zone can arrive", labels=["worker", "zone"]
         )
+        held = GaugeMetricFamily(
+            "agent_proxy_zone_connections",
+            "Accepted connections of the zone that are open",
+            labels=["worker", "zone"],
+        )
         for worker in self._workers:
             for zone in worker["zones"]:
                 up = 1 if zone["listens"] and not zone["problems"] else 0
                 zones.add_metric([str(worker["worker"]), zone["name"]], up)
+                held.add_metric([str(worker["worker"]), zone["name"]], zone["connections"])
         yield ready
         yield upstream
         yield zones
+        yield held
 
     def _counters(self) -> Iterator[Metric]:
         exchanges = CounterMetricFamily(
@@ -145,7 +152,8 @@ def zones(workers: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for worker in workers:
         for zone in worker["zones"]:
-            seen = found.setdefault(zone["name"], {**zone, "problems": []})
+            seen = found.setdefault(zone["name"], {**zone, "problems": [], "connections": 0})
+            seen["connections"] += zone["connections"]
             seen["problems"] = sorted({*seen["problems"], *zone["problems"]})
             seen["counts"] = dict(sorted(counts.get(zone["name"], Counter()).items()))
     return list(found.values())

@@ -141,6 +141,7 @@ class Limits:
     request_line_bytes: int
     connections: int
     connections_per_source: int
+    zone_share: int
     platform_share: int
 
 

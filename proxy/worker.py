@@ -16,7 +16,6 @@ import resource
 import signal
 import socket
 import time
-from collections import Counter
 from typing import Any, Final
 
 import gevent
@@ -33,6 +32,7 @@ from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
 from proxy.handover import Handover
 from proxy.node import Node
+from proxy.places import Places
 from proxy.settings import Settings, Zone
 from proxy.telemetry import Telemetry
 
@@ -78,12 +78,12 @@ class Worker:
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.duplicates = Duplicates()
         self.connections: set[Connection] = set()
+        self.places = Places(settings, _fitting(settings))
         self.reload_problems: list[str] = []
         self._former: list[tuple[Node, set[Connection]]] = []
         self._conf_path = conf_path
         self.entrances = Entrances(self._accept)
         self._unnamed = 0  # accepted from a balancer, PROXY header not read yet
-        self._per_source: Counter[tuple[str, str]] = Counter()
         self._spare: list[greenlet] = []
         self._stopped = Event()
         self._warned_at = 0.0
@@ -91,7 +91,6 @@ class Worker:
         self._handover = Handover(
             settings.admin.run_dir, number, self.entrances.adopt, self.entrances.give_back
         )
-        self._set_budget(settings)
 
     def open(self) -> None:
         """Open all listeners. Raises: OSError."""
@@ -164,34 +163,16 @@ class Worker:
                 reasons = [place["lastError"] for place in health if place["lastError"]]
                 why = reasons[0] if reasons else self.node.upstream.resolution_error
                 problems.append(f"the upstream cannot be reached: {why or 'not tried yet'}")
-        if len(self.connections) >= self.agents_limit:
+        if len(self.connections) >= self.places.agents_most:
             problems.append("the connection limit is reached")
         return problems
-
-    def _set_budget(self, settings: Settings) -> None:
-        """Fit the connection limits to the descriptors that the system grants."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = settings.limits.connections * 2 + _SPARE_DESCRIPTORS
-        if soft < wanted:
-            soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        self._limit = min(settings.limits.connections, (soft - _SPARE_DESCRIPTORS) // 2)
-        if self._limit < settings.limits.connections:
-            _log.warning(
-                "only %d of [limits] connections = %d fit into %d descriptors; raise LimitNOFILE",
-                self._limit,
-                settings.limits.connections,
-                soft,
-            )
-        reserve = max(1, self._limit * settings.limits.platform_share // 100)
-        self.agents_limit = self._limit - reserve
 
     # Accepting: runs in the hub, must not block.
 
     def _accept(self, zones: tuple[Zone, ...], sock: socket.socket, address: Any) -> None:
         source = address[0]
         if self.node.is_balancer(source):
-            if len(self.connections) + self._unnamed >= self._limit:
+            if len(self.connections) + self._unnamed >= self.places.most:
                 self._turn_away(sock, "over_connection_limit", source, "-")
             else:
                 gevent.spawn_raw(self._run_behind_balancer, zones, sock, source)
@@ -207,15 +188,10 @@ class Worker:
         """Return why this caller gets no connection; "" for no reason."""
         if caller.kind == "stranger":
             return "stranger"
-        if len(self.connections) >= (self.agents_limit if caller.is_below else self._limit):
-            return "over_connection_limit"
-        most = self.node.settings.limits.connections_per_source
-        if caller.kind == "agent" and self._per_source[caller.zone, caller.source] >= most:
-            return "over_source_limit"
-        return ""
+        return self.places.refusal(caller, len(self.connections))
 
     def _admit(self, connection: Connection, caller: Caller) -> None:
-        self._per_source[caller.zone, caller.source] += 1
+        self.places.take(caller)
         self.telemetry.events["accepted_" + caller.kind] += 1
         self.telemetry.zones[caller.zone, "accepted_" + caller.kind] += 1
         self.connections.add(connection)
@@ -228,14 +204,11 @@ class Worker:
     def _run(self, connection: Connection, caller: Caller) -> None:
         """Serve one connection after the other: a new stack costs a mapping and two page faults."""
         while True:
-            key = (caller.zone, caller.source)
             try:
                 connection.run()
             finally:
                 self.connections.discard(connection)
-                self._per_source[key] -= 1
-                if not self._per_source[key]:
-                    del self._per_source[key]
+                self.places.give_back(caller)
             if self.draining or len(self._spare) >= _SPARE_GREENLETS:
                 return
             del connection  # or what it held stays until the next one comes
@@ -298,7 +271,7 @@ class Worker:
         self.reload_problems = []
         self._former.append((self.node, set(self.connections)))
         self.node = node
-        self._set_budget(settings)
+        self.places.set_limits(settings, _fitting(settings))
         self.telemetry.set_log(settings.log.format, access=settings.log.access)
         logs.start(settings.log.level, settings.log.format, self.number)
         self.entrances.change(settings, prepared)
@@ -354,6 +327,24 @@ class Worker:
             except Exception:
                 _log.exception("a defect ended an upstream probe")
             gevent.sleep(_PROBE_EVERY_S)
+
+
+def _fitting(settings: Settings) -> int:
+    """Return how many of [limits] connections fit into the descriptors that the system grants."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = settings.limits.connections * 2 + _SPARE_DESCRIPTORS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    most = min(settings.limits.connections, (soft - _SPARE_DESCRIPTORS) // 2)
+    if most < settings.limits.connections:
+        _log.warning(
+            "only %d of [limits] connections = %d fit into %d descriptors; raise LimitNOFILE",
+            most,
+            settings.limits.connections,
+            soft,
+        )
+    return most
 
 
 def _loud(settings: Settings) -> list[str]:

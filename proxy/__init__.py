@@ -22,7 +22,8 @@ One kind of I/O each:
     tls           the contexts; `certificates` and `chain` make and judge files (command line only)
     interfaces    what the kernel says of a network interface
     stream        TLS over a non-blocking socket; `deadline` bounds every wait
-    upstream      leases connections to platform and agents; the only file that knows urllib3
+    lease         a connected, verified socket for one exchange; the only file that knows urllib3
+    upstream      leases from the platform's addresses; `agents` from agents and peers
     relay         one exchange; `tunnel` what follows a 101
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
@@ -42,7 +43,7 @@ Put together:
 The path of one request of an agent:
     worker accepts, callers classifies by source address -> connection.run: TLS under a deadline
     -> http1 reads the head -> policy.decide: Forward(target, rewrite) or an answer of our own
-    -> relay: headers rewrites, upstream leases, the body follows, the response comes back
+    -> relay: headers rewrites, upstream or agents lease, the body follows, the response comes back
     -> the lease is kept only if it is proved clean -> telemetry writes one line -> next request
 A call of the platform takes the same path; the direction is a value in Forward.
 """

@@ -24,12 +24,12 @@ from proxy.errors import ClientGone, Forbidden, Internal, RelayError, RequestTim
 from proxy.headers import field
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
+from proxy.lease import Lease
 from proxy.node import Accepted, Node
 from proxy.policy import Forward, Own
 from proxy.relay import Exchange
 from proxy.stream import AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record, Telemetry
-from proxy.upstream import Lease
 
 _log = logging.getLogger(__name__)
 

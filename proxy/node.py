@@ -11,14 +11,16 @@ import ipaddress
 from typing import NamedTuple
 
 from proxy import callers, interfaces
+from proxy.agents import Agents, Peers
 from proxy.callers import Caller, Identity
 from proxy.destinations import Surroundings, Target
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
+from proxy.lease import Lease, head_limits
 from proxy.relay import Patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
-from proxy.upstream import Agents, Lease, Peers, Upstream, head_limits
+from proxy.upstream import Upstream
 from proxy.zones import Address, zone_told
 
 

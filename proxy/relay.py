@@ -20,9 +20,9 @@ from proxy.errors import BadAnswer, Blame, ClientGone, RelayError, RequestTimeou
 from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
+from proxy.lease import Lease
 from proxy.stream import BUFFER_BYTES, AcceptedStream, BrokenStream, flush, wait
 from proxy.telemetry import Record
-from proxy.upstream import Lease
 
 _LATE: Final[dict[Blame, Callable[[str], RelayError]]] = {
     whom: partial(TimedOut, blame=whom) for whom in ("platform", "agent", "peer")

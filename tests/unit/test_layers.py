@@ -20,7 +20,7 @@ _PURE = (
 ).split()
 _INPUT_OUTPUT = (
     "configuration deadline places duplicates interfaces stream tls chain certificates outcome "
-    "probe upstream telemetry metrics logs relay tunnel"
+    "probe lease upstream agents telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own introduction connection listener handover entrances admin worker status_text "

@@ -21,7 +21,8 @@ One kind of I/O each:
     configuration reads proxy.ini, secrets and the environment
     tls           the contexts; `certificates` and `chain` make and judge files (command line only)
     interfaces    what the kernel says of a network interface
-    stream        TLS over a non-blocking socket; `deadline` bounds every wait
+    stream        TLS over a non-blocking socket, `accepted` or `dialled`; `deadline` bounds
+                  every wait
     lease         a connected, verified socket for one exchange; the only file that knows urllib3
     upstream      leases from the platform's addresses; `agents` from agents and peers
     relay         one exchange; `tunnel` what follows a 101

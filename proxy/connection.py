@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from greenlet import getcurrent
 
 from proxy import answers, own, policy, tunnel
+from proxy.accepted import AcceptedStream
 from proxy.callers import Caller
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.duplicates import Duplicates
@@ -28,7 +29,7 @@ from proxy.lease import Lease
 from proxy.node import Accepted, Node
 from proxy.policy import Forward, Own
 from proxy.relay import Exchange
-from proxy.stream import AcceptedStream, BrokenStream, flush, wait
+from proxy.stream import BrokenStream, flush, wait
 from proxy.telemetry import Record, Telemetry
 
 _log = logging.getLogger(__name__)

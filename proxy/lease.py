@@ -29,11 +29,11 @@ from urllib3.exceptions import (
 from urllib3.util import Timeout, make_headers
 from urllib3.util.ssl_match_hostname import CertificateError
 
+from proxy.dialled import DialledStream
 from proxy.errors import BadAnswer, Blame, RelayError, TimedOut, Unreachable
 from proxy.heads import HeadLimits
 from proxy.http1 import ResponseReader
 from proxy.settings import Endpoint, Settings
-from proxy.stream import DialledStream
 
 _JUST_USED_S: Final = 0.1
 # Unpatched poll: 0.9 us a lease instead of 10 to 16 through gevent's (2026-11).

@@ -15,13 +15,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
+from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline
 from proxy.errors import BadAnswer, Blame, ClientGone, RelayError, RequestTimeout, TimedOut
 from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
 from proxy.lease import Lease
-from proxy.stream import BUFFER_BYTES, AcceptedStream, BrokenStream, flush, wait
+from proxy.stream import BUFFER_BYTES, BrokenStream, flush, wait
 from proxy.telemetry import Record
 
 _LATE: Final[dict[Blame, Callable[[str], RelayError]]] = {

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
+from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline
+from proxy.dialled import DialledStream
 from proxy.errors import ClientGone, TimedOut
-from proxy.stream import AcceptedStream, BrokenStream, DialledStream, Stream, flush, wait
+from proxy.stream import BrokenStream, Stream, flush, wait
 from proxy.telemetry import Record
 
 _LAST_FLUSH_S: Final = 5.0

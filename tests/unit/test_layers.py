@@ -19,8 +19,8 @@ _PURE = (
     "destinations policy answers migration"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline places duplicates interfaces stream tls chain certificates outcome "
-    "probe lease upstream agents telemetry metrics logs relay tunnel"
+    "configuration deadline places duplicates interfaces stream accepted dialled tls chain "
+    "certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own introduction connection listener handover entrances admin worker status_text "

@@ -1,0 +1,208 @@
+"""The server side of a TLS connection, over memory.
+
+Shell. Neighbours: `stream` below, `tls` gives the contexts, `connection` opens and closes.
+
+TLS runs over memory (ssl.MemoryBIO): one recv takes many records, the last flight of a handshake
+and the first answer leave in one send.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+from typing import Final
+
+from proxy.stream import RECORD_BYTES, BrokenStream, Stream, flush, tls_reason, wait
+
+_RECV_BYTES: Final = 32768
+
+
+class AcceptedStream(Stream):
+    """The server side of a TLS connection. Closed by `close` or `abort`, one of them, once."""
+
+    __slots__ = (
+        "_incoming",
+        "_outgoing",
+        "_said_goodbye",
+        "_tls",
+    )
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        super().__init__(sock)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._said_goodbye = False
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that are queued and not yet taken by the kernel."""
+        return len(self._unsent) + self._outgoing.pending
+
+    def handshake(self, early: bytes = b"") -> None:
+        """Finish the TLS handshake; `early` are bytes that arrived already.
+
+        Waits; the caller has set a deadline. Raises: BrokenStream.
+        """
+        if early:
+            self._incoming.write(early)
+        else:
+            self._take_in()
+        while True:
+            try:
+                self._tls.do_handshake()
+                if not self._incoming.pending:
+                    # The session ticket goes now: it acknowledges the client's last flight. Held
+                    # back, Nagle in the client and our delayed ACK cost 40 ms (2026-11).
+                    self.flush()
+                return
+            except ssl.SSLWantReadError:
+                flush(self)
+                self._take_in()
+            except (ssl.SSLError, OSError) as error:
+                self.flush()  # the alert that says why
+                raise BrokenStream(f"TLS handshake: {tls_reason(error)}") from error
+
+    def _take_in(self) -> None:
+        """Wait for bytes and give them to TLS. Raises: BrokenStream at the end."""
+        wait(self.readable)
+        raw = self._receive()
+        if raw == b"":
+            raise BrokenStream("closed during the TLS handshake")
+        if raw is not None:
+            self._incoming.write(raw)
+
+    def certificate(self) -> bytes | None:
+        """Return the peer's certificate (DER) if it showed one that was verified."""
+        return self._tls.getpeercert(binary_form=True)
+
+    def version(self) -> str:
+        return self._tls.version() or ""
+
+    def resumed(self) -> bool:
+        return bool(self._tls.session_reused)
+
+    def recv(self) -> bytes | None:
+        """Return what arrived; b"": the peer is done; None: nothing whole yet. Never waits."""
+        raw = self._receive()
+        if not raw:
+            return raw
+        self._incoming.write(raw)
+        return self._decrypt()
+
+    def recv_early(self) -> bytes | None:
+        """Return what came in one piece with the end of the handshake, as `recv` does.
+
+        Asked once, after `handshake`: nothing would make the socket readable for it again.
+        """
+        return self._decrypt() if self._incoming.pending else None
+
+    def _decrypt(self) -> bytes | None:
+        try:
+            data = self._tls.read(RECORD_BYTES)
+            if not data or not (self._incoming.pending or self._tls.pending()):
+                return data
+            return self._read_on(data)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise BrokenStream(f"TLS: {tls_reason(error)}") from error
+
+    def _read_on(self, data: bytes) -> bytes:
+        """Return `data` and what else was decrypted: one recv may bring several records."""
+        pieces = [data]
+        try:
+            while data:
+                data = self._tls.read(RECORD_BYTES)
+                pieces.append(data)
+        except ssl.SSLWantReadError:
+            pass
+        return b"".join(pieces)
+
+    def _receive(self) -> bytes | None:
+        try:
+            return self._socket.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise BrokenStream(f"reading: {error.strerror}") from error
+
+    def queue(self, data: bytes) -> None:
+        """Encrypt `data` for sending; `flush` sends it."""
+        written = self._tls.write(data)
+        if written < len(data):  # one record per write
+            view = memoryview(data)
+            while written < len(data):
+                written += self._tls.write(view[written:])
+
+    def flush(self) -> bool:
+        """Send what the kernel takes; True: all went. Raises: BrokenStream."""
+        out = self._unsent
+        if self._outgoing.pending:
+            out = out + self._outgoing.read() if out else self._outgoing.read()
+        if not out:
+            return True
+        try:
+            sent = self._socket.send(out)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self._unsent = b""
+            raise BrokenStream(f"sending: {error.strerror}") from error
+        self._unsent = out[sent:] if sent < len(out) else b""
+        return not self._unsent
+
+    def goodbye(self) -> None:
+        """Queue close_notify, so that the client may resume its session; once is enough.
+
+        Queued before the last flush it travels with the last bytes.
+        """
+        if not self._said_goodbye:
+            self._said_goodbye = True
+            try:
+                self._tls.unwrap()
+            except (ssl.SSLError, OSError):
+                pass  # unwrap wants the peer's close_notify too; ours is queued by now
+
+    def close(self) -> None:
+        """Say goodbye, send what the kernel takes, and close. Never waits."""
+        self.goodbye()
+        try:
+            self.flush()
+        except BrokenStream:
+            pass  # nobody is left to be told
+        self._release()
+
+    def close_after_reading(self, limit: int) -> None:
+        """Close while the peer may still be sending, so that it gets what was said last.
+
+        A close with unread bytes would reset the connection and take our answer with it, so up
+        to `limit` bytes are read and dropped first. Waits; the caller has set a deadline.
+        """
+        self.goodbye()
+        try:
+            flush(self)
+            self._socket.shutdown(socket.SHUT_WR)  # below TLS, whose goodbye has been said
+            while limit > 0:
+                wait(self.readable)
+                raw = self._receive()
+                if raw == b"":
+                    break
+                limit -= len(raw or b"")
+        except (BrokenStream, OSError):
+            pass  # gone already
+        self._release()
+
+    def abort(self) -> None:
+        """Close so that the peer cannot take what it got for complete: reset, no close_notify."""
+        linger = struct.pack("ii", 1, 0)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        except OSError:
+            pass  # already reset by the peer
+        self._release()
+
+    def _release(self) -> None:
+        self.stop_watching()
+        self._socket.close()

@@ -4,7 +4,8 @@ One port, both directions; who calls decides which (docs: README, the wire: PROT
 
 Pure, no socket, clock or log; tested without any of them:
     errors        what can go wrong, with its HTTP status and whose fault it is
-    heads, http1  bytes <-> heads, body pieces, END; every limit and all strictness
+    fields, heads, reader, http1
+                  bytes <-> heads, body pieces, END; every limit and all strictness
     headers       what is stripped and what is added, in each direction
     route         the Agent-Route field: parse, next hop, seal, mint
     proxyproto    PROXY protocol v2, as balancers speak it

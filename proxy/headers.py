@@ -12,7 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from proxy.heads import CHUNKED, UNTIL_CLOSE, Header, RequestHead, ResponseHead
+from proxy.fields import Header
+from proxy.heads import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
 __all__ = [
     "FROM_AGENT",

@@ -1,30 +1,17 @@
 """HTTP/1.x framing: bytes into heads, body pieces and END, and back (RFC 9112).
 
-Layer 0 (pure). Neighbours: `heads` below; `headers` and `relay` above.
+Layer 0 (pure). Neighbours: `reader` below; `headers` and `relay` above.
 
-The only reader of relayed messages. It is fed whatever arrived and asked for the next event;
-where the bytes were split never changes the events. Chunk extensions and trailers are read,
-bounded, and dropped (RFC 9112 7.1.1, 7.1.2). Body pieces are as large as what one feed brought;
-nothing is copied twice.
+The only reader of relayed messages.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
-from proxy.errors import BadAnswer, BadMessage, HeadTooLarge, RelayError, TargetTooLong
-from proxy.heads import (
-    CHUNKED,
-    NO_BODY,
-    Framing,
-    HeadLimits,
-    RequestHead,
-    ResponseHead,
-    read_request,
-    read_response,
-    split_fields,
-)
+from proxy.errors import BadAnswer, BadMessage, TargetTooLong
+from proxy.heads import HeadLimits, RequestHead, ResponseHead, read_request, read_response
+from proxy.reader import END, HEAD, NEED_DATA, OPEN, STRAY, STRAY_LINE_END, Mark, Reader
 
 __all__ = [
     "END",
@@ -38,30 +25,6 @@ __all__ = [
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 INTERIM_LIMIT: Final = 8  # 1xx heads before a final one; a flood of them is an attack
-_CHUNK_LINE_LIMIT: Final = 1024
-
-
-class Mark:
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-END: Final = Mark("END")
-NEED_DATA: Final = Mark("NEED_DATA")
-
-
-# RFC 9112 7.1.1 without its "bad" white space: llhttp refuses that too, and readers differ on it.
-_CHUNK_LINE: Final = re.compile(
-    rb"([0-9A-Fa-f]{1,15})"
-    rb"(?:;[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-    rb"(?:=(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
-    rb'|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])*+"))?)*+'
-)
-_STRAY_LINE_END: Final = re.compile(rb"(?<!\r)\n|\r(?=[^\n])|\x00")
-_STRAY: Final = "a line that does not end with CRLF, or a NUL (RFC 9112 2.2)"
 
 
 def chunk(piece: bytes) -> bytes:
@@ -69,202 +32,7 @@ def chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
-_HEAD, _COUNTED, _CHUNK_HEAD, _CHUNK_END, _TRAILER, _OPEN, _ENDED = range(7)
-
-
-class _Reader:
-    """Bytes not yet turned into events, and how the current body ends."""
-
-    __slots__ = (
-        "_buffer",
-        "_framing",
-        "_limits",
-        "_position",
-        "_remaining",
-        "_scanned",
-        "_state",
-    )
-
-    _error: type[RelayError]
-
-    def __init__(self, limits: HeadLimits) -> None:
-        self._limits = limits
-        self._buffer = b""
-        self._position = 0
-        self._framing: Framing = NO_BODY
-        self._remaining = 0
-        self._scanned = 0  # bytes after _position in which no end of a head was found
-        self._state = _HEAD
-
-    @property
-    def buffered(self) -> int:
-        """Bytes that were fed and not yet handed out."""
-        return len(self._buffer) - self._position
-
-    def feed(self, data: bytes) -> None:
-        """Take what arrived; `next_event` gives it back as events."""
-        if self._position == len(self._buffer):
-            self._buffer = data
-        else:
-            self._buffer = self._buffer[self._position :] + data
-        self._position = 0
-
-    def take_rest(self) -> bytes:
-        """Hand out all buffered bytes as they are: after a 101 they are not HTTP."""
-        rest = self._buffer[self._position :]
-        self._buffer = b""
-        self._position = 0
-        return rest
-
-    def _take_head(self, skip: int = 0) -> bytes | None:
-        """Return the head up to and with its last CRLF, without the empty line; None: not whole.
-
-        `skip` bytes before it are passed over once it is whole.
-        """
-        buffer, start = self._buffer, self._position + skip
-        if start == len(buffer):
-            return None
-        scan_from = max(start, start + self._scanned - 3)
-        end = buffer.find(b"\r\n\r\n", scan_from)
-        line_end = buffer.find(b"\r\n", start)
-        if end < 0:
-            # Of a line end that is only half here nothing is counted, or the split would matter.
-            reach = len(buffer)
-            self._check_size(start, line_end if line_end >= 0 else reach - 1, reach - 3)
-            # Refuse at once what can never become a head instead of waiting for the deadline.
-            if self._strays(start, scan_from, reach):
-                raise self._error(_STRAY)
-            self._scanned = reach - start
-            return None
-        limits = self._limits
-        if line_end - start > limits.line_bytes or end - start > limits.head_bytes:
-            self._check_size(start, line_end, end)
-        self._scanned = 0
-        self._position = end + 4
-        return buffer[start : end + 2]
-
-    def _check_size(self, start: int, line_end: int, end: int) -> None:
-        """Refuse a first line or a head that is too long, unless it was malformed before that."""
-        line_limit, head_limit = self._limits.line_bytes, self._limits.head_bytes
-        if line_end - start > line_limit:
-            if self._strays(start, start, start + line_limit + 1):
-                raise self._error(_STRAY)
-            self._refuse_line()
-        if end - start > head_limit:
-            if self._strays(start, start, start + head_limit + 3):
-                raise self._error(_STRAY)
-            detail = f"the head is larger than {head_limit} bytes"
-            raise (HeadTooLarge(detail) if self._error is BadMessage else self._error(detail))
-
-    def _strays(self, start: int, scan_from: int, reach: int) -> bool:
-        """Whether a line of the head at `start` ends otherwise than with CRLF, or holds NUL."""
-        buffer = self._buffer  # what stands before `start` is not ours to look back at
-        return buffer.startswith(b"\n", start) or bool(
-            _STRAY_LINE_END.search(buffer, scan_from, reach)
-        )
-
-    def _refuse_line(self) -> None:
-        raise self._error(f"the first line is longer than {self._limits.line_bytes} bytes")
-
-    def _begin_body(self, framing: Framing) -> None:
-        self._framing = framing
-        if framing == NO_BODY or framing == 0:
-            self._state = _ENDED
-        elif framing > 0:
-            self._remaining = framing
-            self._state = _COUNTED
-        elif framing == CHUNKED:
-            self._state = _CHUNK_HEAD
-        else:
-            self._state = _OPEN
-
-    def _next_body_event(self) -> bytes | Mark:
-        """Return a piece of body, END (once) or NEED_DATA."""
-        if self._state == _ENDED:
-            self._state = _HEAD
-            return END
-        if self._state == _CHUNK_HEAD and not self._read_chunk_head():
-            return NEED_DATA
-        if self._state == _TRAILER:
-            return self._read_trailer()
-        if self._position == len(self._buffer):
-            return NEED_DATA
-        if self._state == _OPEN:
-            return self.take_rest()
-        if self._state == _CHUNK_END:
-            return self._read_chunk_end()
-        return self._read_counted()
-
-    def _read_counted(self) -> bytes:
-        start = self._position
-        available = len(self._buffer) - start
-        if available <= self._remaining:
-            piece = self._buffer[start:] if start else self._buffer
-            self._buffer = b""
-            self._position = 0
-        else:
-            self._position = start + self._remaining
-            piece = self._buffer[start : self._position]
-        self._remaining -= len(piece)
-        if not self._remaining:
-            self._state = _CHUNK_END if self._framing == CHUNKED else _ENDED
-        return piece
-
-    def _read_chunk_head(self) -> bool:
-        line = self._take_line("a chunk's size line")
-        if line is None:
-            return False
-        match = _CHUNK_LINE.fullmatch(line)
-        if match is None:
-            raise self._error("a chunk's size is not up to 15 hexadecimal digits and extensions")
-        self._remaining = int(match[1], 16)
-        if self._remaining:
-            self._state = _COUNTED
-        else:
-            self._state = _TRAILER
-            self._remaining = self._limits.head_bytes
-        return True
-
-    def _read_chunk_end(self) -> bytes | Mark:
-        if self.buffered < 2 and self._buffer[self._position :] == b"\r":
-            return NEED_DATA
-        if self._buffer[self._position : self._position + 2] != b"\r\n":
-            raise self._error("a chunk is longer than its size says")
-        self._position += 2
-        self._state = _CHUNK_HEAD
-        return self._next_body_event()
-
-    def _read_trailer(self) -> Mark:
-        """Read and drop trailer fields; they are hop-by-hop to us (RFC 9112 7.1.2)."""
-        while True:
-            line = self._take_line("a trailer field")
-            if line is None:
-                return NEED_DATA
-            self._remaining -= len(line) + 2
-            if self._remaining < 0:
-                raise self._error("the trailer is larger than a head may be")
-            if not line:
-                self._state = _HEAD
-                return END
-            for name, _ in split_fields(line + b"\r\n", 1, self._error):
-                if name.lower() in (b"content-length", b"transfer-encoding"):
-                    raise self._error("a framing field in a trailer (RFC 9110 6.5.1)")
-
-    def _take_line(self, what: str) -> bytes | None:
-        end = self._buffer.find(b"\r\n", self._position)
-        reach = end if end >= 0 else len(self._buffer) - 1  # the last may be half a CRLF
-        if reach - self._position > _CHUNK_LINE_LIMIT:
-            raise self._error(f"{what} is longer than {_CHUNK_LINE_LIMIT} bytes")
-        if end < 0:
-            if _STRAY_LINE_END.search(self._buffer, self._position):
-                raise self._error(f"{what} does not end with CRLF (RFC 9112 7.1)")
-            return None
-        line = self._buffer[self._position : end]
-        self._position = end + 2
-        return line
-
-
-class RequestReader(_Reader):
+class RequestReader(Reader):
     """Requests of one connection, one after the other, pipelined ones included."""
 
     __slots__ = ()
@@ -276,7 +44,7 @@ class RequestReader(_Reader):
 
         Raises: BadMessage and its children. The connection is of no use afterwards.
         """
-        if self._state != _HEAD:
+        if self._state != HEAD:
             return self._next_body_event()
         # RFC 9112 2.2: an empty line before the request line is ignored; one, not a stream.
         head = self._take_head(2 if self._buffer.startswith(b"\r\n", self._position) else 0)
@@ -286,8 +54,8 @@ class RequestReader(_Reader):
             parsed = read_request(head, self._limits)
         except BadMessage as old:
             # Byte by byte this would have been found first: the same refusal either way.
-            if _STRAY_LINE_END.search(head):
-                raise BadMessage(_STRAY) from old
+            if STRAY_LINE_END.search(head):
+                raise BadMessage(STRAY) from old
             raise
         self._begin_body(parsed.framing)
         return parsed
@@ -296,7 +64,7 @@ class RequestReader(_Reader):
         raise TargetTooLong(f"the request line is longer than {self._limits.line_bytes} bytes")
 
 
-class ResponseReader(_Reader):
+class ResponseReader(Reader):
     """Responses of one connection, in the order of their requests."""
 
     __slots__ = ("_interim", "_method", "_upgrading")
@@ -320,7 +88,7 @@ class ResponseReader(_Reader):
 
         Raises: BadAnswer. The connection is of no use afterwards.
         """
-        if self._state != _HEAD:
+        if self._state != HEAD:
             return self._next_body_event()
         head = self._take_head()
         if head is None:
@@ -339,12 +107,12 @@ class ResponseReader(_Reader):
 
         Raises: BadAnswer where the message is not whole.
         """
-        if self._state != _OPEN:
+        if self._state != OPEN:
             raise BadAnswer(
                 "the connection was closed before the response was complete",
                 token="http_response_incomplete"
-                if self._state != _HEAD
+                if self._state != HEAD
                 else "connection_terminated",
             )
-        self._state = _HEAD
+        self._state = HEAD
         return END

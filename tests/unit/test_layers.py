@@ -14,9 +14,9 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 # Each module may import from those before it. A new module gets its place here and in the map
 # of proxy/__init__.py.
 _PURE = (
-    "errors heads http1 headers route proxyproto shapes declaration declarations_running "
-    "declarations_targets declarations values inifile gathering consistency settings zones callers "
-    "destinations policy answers migration"
+    "errors fields heads reader http1 headers route proxyproto shapes declaration "
+    "declarations_running declarations_targets declarations values inifile gathering consistency "
+    "settings zones callers destinations policy answers migration"
 ).split()
 _INPUT_OUTPUT = (
     "configuration deadline places duplicates interfaces stream accepted dialled tls chain "

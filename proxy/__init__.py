@@ -34,7 +34,8 @@ One kind of I/O each:
     probe         questions to an upstream for `check`; `outcome` is one line of it
 
 Put together:
-    connection    the life of one accepted socket; `own` answers what is asked of the proxy itself
+    connection    the life of one accepted socket; `own` answers what is asked of the proxy itself,
+                  `voice` says what went wrong
     node          all that one configuration turns into, swapped whole on reload
     introduction  the PROXY header of a balancer's connection
     worker        one process: signals, limits, drain; `entrances` watches the zones' listeners,

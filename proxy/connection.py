@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import random
 import socket
 import time
-from typing import Final, Protocol
+from typing import Protocol
 
 from greenlet import getcurrent
 
-from proxy import answers, own, policy, tunnel
+from proxy import own, policy, tunnel
 from proxy.accepted import AcceptedStream
-from proxy.callers import Caller
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.duplicates import Duplicates
-from proxy.errors import ClientGone, Forbidden, Internal, RelayError, RequestTimeout
+from proxy.errors import ClientGone, Internal, RelayError, RequestTimeout
 from proxy.headers import field
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
@@ -29,26 +27,11 @@ from proxy.lease import Lease
 from proxy.node import Accepted, Node
 from proxy.policy import Forward, Own
 from proxy.relay import Exchange
-from proxy.stream import BrokenStream, flush, wait
+from proxy.stream import BrokenStream, wait
 from proxy.telemetry import Record, Telemetry
+from proxy.voice import Voice, close_after
 
 _log = logging.getLogger(__name__)
-
-_LAST_READ_S: Final = 2.0
-_LAST_READ_BYTES: Final = 262144
-_RETRY_AFTER_S: Final = (5, 15)  # spread, so that a storm does not come back as one
-
-# The word that ends an access-log line, by what went wrong.
-_END_WORDS: Final = {
-    400: "bad_request",
-    403: "refused",
-    421: "refused",
-    499: "client_gone",
-    500: "internal",
-    502: "bad_answer",
-    504: "timed_out",
-    508: "refused",
-}
 
 
 class Owner(Protocol):
@@ -174,9 +157,9 @@ class Connection:
             if not self._requests.buffered:
                 stream.close()  # idle for too long, or drained: nothing is lost
                 return
-            self._refuse_head(stream, deadline, expired.error)
+            self._voice(stream, deadline).refuse_head(expired.error)
         except RelayError as error:
-            self._refuse_head(stream, deadline, error)
+            self._voice(stream, deadline).refuse_head(error)
         else:
             stream.close()
 
@@ -281,7 +264,7 @@ class Connection:
                 self._tunnel(stream, deadline, lease, record)
             return False
         if not exchange.keep_alive:
-            self._close_after(stream, deadline, drop=exchange.sending or head.framing != NO_BODY)
+            close_after(stream, deadline, drop=exchange.sending or head.framing != NO_BODY)
             return False
         return True
 
@@ -323,7 +306,7 @@ class Connection:
         deadline.never()  # explain connects, which has a bound of its own
         answer = own.answer(decision, self._node, head, self._owner.ready_problems)
         keep = head.keep_alive and head.framing == NO_BODY and not self._owner.draining
-        return self._say(stream, deadline, answer, head, record, keep=keep)
+        return self._voice(stream, deadline).say(answer, head, record, keep=keep)
 
     def _refuse(
         self,
@@ -333,95 +316,16 @@ class Connection:
         head: RequestHead,
         record: Record,
     ) -> bool:
-        """Say what went wrong while that is possible; True: the connection can go on."""
-        caller = self._accepted.caller
-        telemetry = self._owner.telemetry
-        record.end = _end_word(error)
-        if not isinstance(error, ClientGone):
-            telemetry.error(record, error.token, error.blame, error.detail)
-        if record.responded or isinstance(error, ClientGone):
-            if record.responded and not isinstance(error, ClientGone):
-                record.end = "broke_off"
-            stream.abort()  # never let half a response look whole
-            return False
-        keep = (
-            isinstance(error, Forbidden) and head.keep_alive and head.framing == NO_BODY
-            and not self._owner.draining
-        )  # fmt: skip
-        answer = _answer(error, caller, self._node.settings.proxy.id)
-        return self._say(stream, deadline, answer, head, record, keep=keep)
+        voice = self._voice(stream, deadline)
+        return voice.refuse(error, head, record, draining=self._owner.draining)
 
-    def _say(
-        self,
-        stream: AcceptedStream,
-        deadline: Deadline,
-        answer: answers.Answer,
-        head: RequestHead,
-        record: Record,
-        *,
-        keep: bool,
-    ) -> bool:
-        """Send an answer of our own; `keep` only for a request without a body, not relayed."""
-        record.status = answer.status
-        body = answers.answer_bytes(
-            answer, method=head.method, keep_alive=keep, client_minor=head.minor
+    def _voice(self, stream: AcceptedStream, deadline: Deadline) -> Voice:
+        owner, node = self._owner, self._node
+        return Voice(
+            stream,
+            self._requests,
+            deadline,
+            owner.telemetry,
+            self._accepted.caller,
+            node.settings.proxy.id,
         )
-        record.bytes_out = len(answer.body)
-        deadline.within(_LAST_READ_S, ClientGone, "the caller does not read")
-        try:
-            stream.queue(body)
-            flush(stream)
-        except (BrokenStream, Expired):
-            record.end = "client_gone"
-            stream.abort()
-            return False
-        if keep:
-            self._requests.next_event()  # END of the request without a body
-            return True
-        self._close_after(stream, deadline, drop=head.framing != NO_BODY)
-        return False
-
-    def _refuse_head(self, stream: AcceptedStream, deadline: Deadline, error: RelayError) -> None:
-        """Answer a request that could not even be read. The connection ends."""
-        caller = self._accepted.caller
-        telemetry = self._owner.telemetry
-        record = telemetry.begin(caller.kind, caller.source, caller.zone, b"-")
-        try:
-            record.end = _end_word(error)
-            telemetry.error(record, error.token, error.blame, error.detail)
-            answer = _answer(error, caller, self._node.settings.proxy.id)
-            record.status = answer.status
-            deadline.within(_LAST_READ_S, ClientGone, "the caller does not read")
-            stream.queue(
-                answers.answer_bytes(answer, method=b"-", keep_alive=False, client_minor=1)
-            )
-            flush(stream)
-            self._close_after(stream, deadline, drop=True)
-        finally:
-            telemetry.finish(record)
-
-    def _close_after(self, stream: AcceptedStream, deadline: Deadline, *, drop: bool) -> None:
-        """Close so that the last response arrives; `drop`: the caller may still be sending."""
-        if not drop:
-            stream.close()
-            return
-        deadline.within(_LAST_READ_S, ClientGone, "the caller does not close")
-        try:
-            stream.close_after_reading(_LAST_READ_BYTES)
-        except Expired:
-            stream.abort()
-
-
-def _end_word(error: RelayError) -> str:
-    if error.status == 503:
-        return "not_ready" if error.token == "proxy_configuration_error" else "unreachable"
-    return _END_WORDS.get(error.status, "bad_request")
-
-
-def _answer(error: RelayError, caller: Caller, proxy_id: str) -> answers.Answer:
-    retry_after_s = random.randint(*_RETRY_AFTER_S) if error.status in (503, 504) else 0
-    if caller.kind == "agent":
-        return answers.terse(error, retry_after_s=retry_after_s)
-    if caller.is_below:  # its body goes on to an agent, its Proxy-Status does not
-        return answers.terse(error, proxy_id, retry_after_s=retry_after_s)
-    return answers.problem(error, proxy_id, retry_after_s=retry_after_s)

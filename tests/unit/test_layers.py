@@ -23,7 +23,7 @@ _INPUT_OUTPUT = (
     "certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
-    "node own introduction connection listener handover entrances admin worker status_text "
+    "node own voice introduction connection listener handover entrances admin worker status_text "
     "check_upstream check verbs certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION

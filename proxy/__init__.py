@@ -39,7 +39,8 @@ Put together:
     node          all that one configuration turns into, swapped whole on reload
     introduction  the PROXY header of a balancer's connection
     worker        one process: signals, limits, drain; `entrances` watches the zones' listeners,
-                  `listener` opens them, `handover` passes them on, `admin` shows all
+                  `listener` opens them, `handover` passes them on, `admin` shows all,
+                  `cautions` what is dangerous
     check, verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line
 

@@ -22,7 +22,7 @@ import gevent
 from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
-from proxy import __version__, configuration, introduction, logs
+from proxy import __version__, cautions, configuration, introduction, logs
 from proxy.admin import Admin
 from proxy.callers import Caller
 from proxy.connection import Connection
@@ -111,7 +111,7 @@ class Worker:
             gevent.spawn(self._tidy_forever),
         ]
         _log.info("worker %d of %s is up", self.number, __version__)
-        _warn(settings)
+        cautions.log(settings)
         # What is alive now stays: the collector need not walk it again and again.
         gc.collect()
         gc.freeze()
@@ -132,7 +132,7 @@ class Worker:
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
         days = int((self.node.tls.expires_at - time.time()) // 86400)
-        warnings = _loud(self.node.settings)
+        warnings = cautions.of(self.node.settings)
         if 0 <= days < _SOON_DAYS:
             warnings.append(f"the certificate ends in {days} days")
         warnings += [f"reload changed nothing: {problem}" for problem in self.reload_problems]
@@ -277,7 +277,7 @@ class Worker:
         self.entrances.change(settings, prepared)
         self.telemetry.events["reloaded"] += 1
         _log.info("worker %d has read its configuration again", self.number)
-        _warn(settings)
+        cautions.log(settings)
         node.upstream.probe()
 
     def _on_term(self) -> None:
@@ -345,31 +345,3 @@ def _fitting(settings: Settings) -> int:
             soft,
         )
     return most
-
-
-def _loud(settings: Settings) -> list[str]:
-    """Return what is allowed only on purpose, and is therefore said wherever one looks."""
-    warnings = []
-    if settings.upstream.endpoints and not settings.upstream.verify:
-        warnings.append("[upstream] verify = no: whoever answers is taken for the platform")
-    if settings.agents.allow_loopback:
-        warnings.append("[agents] allow_loopback = yes: for demonstrations on one machine only")
-    for peer in settings.peers:
-        if not (peer.certificate and peer.certificate_file):
-            text = "without certificate and certificate_file its calls are refused"
-            warnings.append(f"[peers/{peer.id}]: {text}")
-    if settings.platform.routes == "any":
-        warnings.append("[platform] routes = any: routes without a seal are followed")
-    for section, min_tls in (
-        ("listen", settings.listen.min_tls),
-        ("upstream", settings.upstream.min_tls),
-        ("agents", settings.agents.min_tls),
-    ):
-        if min_tls in ("1.0", "1.1"):
-            warnings.append(f"[{section}] min_tls = {min_tls}: for old agents, breakable")
-    return warnings
-
-
-def _warn(settings: Settings) -> None:
-    for warning in _loud(settings):
-        _log.warning("%s", warning)

@@ -47,8 +47,11 @@ _JOURNAL: Final = f"{FOLDER}/journal.json"
 _LOCK: Final = f"{FOLDER}/lock"
 _VERSION: Final = 1
 _CONFIRM_S: Final = 120.0
+# Ticks while a change waits and runs `recover`: taking back needs no console and no session.
+_TIMER: Final = "agent-proxy-rollback.timer"
 
-SelfTest = Callable[[], Iterable[Outcome]]
+SelfTest = Callable[[frozenset[str]], Iterable[Outcome]]
+"""Given the names of what must pass, for which it is worth waiting a little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class _Before:
     mode: int = 0o644
     owner: str = "root:root"
     link: str = ""
+    by_action: bool = False  # a program wrote it, and its reverse does so again
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +130,13 @@ def _applied(
     if pending is not None:
         raise Refusal(f"{pending.title!r} is not final yet. Confirm it or roll it back first")
     test = self_test if self_test is not None and not system.dry else None
-    worked: set[str] = set()
+    worked: frozenset[str] = frozenset()
     if test is not None:
         progress("testing what works before the change")
-        worked = {one.name for one in test() if one.verdict == "PASS"}
+        worked = frozenset(one.name for one in test(worked) if one.verdict == "PASS")
     journal = _journal(system, plan)
+    if confirm_s:
+        _arm(system)
     _store(system, journal)
     try:
         _change(system, plan, progress)
@@ -139,7 +145,7 @@ def _applied(
     outcomes: tuple[Outcome, ...] = ()
     if test is not None:
         progress("testing what works after the change")
-        outcomes = tuple(test())
+        outcomes = tuple(test(worked))
         lost = [one for one in outcomes if one.verdict == "FAIL" and one.name in worked]
         if lost:
             reason = f"{lost[0].name} worked before and does not now: {lost[0].detail}"
@@ -192,6 +198,7 @@ def confirm(system: System) -> str:
             if system.uptime() > journal.deadline:
                 raise Refusal(f"{journal.title!r} was not confirmed in time: it is taken back")
             _forget(system)
+            _disarm(system)
             return journal.title
     except Busy:
         raise Refusal("a change is under way. Try again when it has ended") from None
@@ -243,7 +250,11 @@ def waiting(system: System) -> Waiting | None:
 
 def _journal(system: System, plan: Plan) -> _Journal:
     paths = list(dict.fromkeys([*(write.path for write in plan.writes), *plan.removals]))
-    before = tuple(_before(system, path) for path in paths)
+    written = [path for action in plan.actions for path in action.files]
+    before = (
+        *(_before(system, path) for path in paths),
+        *(dataclasses.replace(_before(system, path), by_action=True) for path in written),
+    )
     undo = tuple(action.undo for action in plan.actions if action.undo)
     return _Journal(plan.title, "applying", system.boot_id(), 0.0, before, undo)
 
@@ -264,6 +275,8 @@ def _revert(system: System, journal: _Journal, *, actions: bool) -> list[str]:
     """Put everything back as it was. Going on after an interruption ends the same."""
     _store(system, dataclasses.replace(journal, state="reverting"))
     for one in journal.before:
+        if one.by_action and actions:
+            continue
         if one.link:
             system.link(one.path, one.link)
         elif one.content is None:
@@ -278,6 +291,8 @@ def _revert(system: System, journal: _Journal, *, actions: bool) -> list[str]:
         if done.code:  # the old files are there: the rest is worth trying all the same
             notes.append(f"{' '.join(argv)} failed with {done.code}: {done.said}")
     _forget(system)
+    if actions:
+        _disarm(system)
     return notes
 
 
@@ -289,6 +304,17 @@ def _store(system: System, journal: _Journal) -> None:
 
 def _forget(system: System) -> None:
     system.remove(_JOURNAL)
+
+
+def _arm(system: System) -> None:
+    """Raises: Refusal: without the timer nothing would take the change back."""
+    done = system.run(("systemctl", "start", _TIMER))
+    if done.code:
+        raise Refusal(f"{_TIMER} cannot be started, nothing was changed: {done.said}")
+
+
+def _disarm(system: System) -> None:
+    system.run(("systemctl", "stop", _TIMER))  # one that goes on finds nothing to do
 
 
 def _load(system: System) -> _Journal | None:

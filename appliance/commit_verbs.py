@@ -6,13 +6,11 @@ Shell. Neighbours: `commit` does it, `verbs` lists these.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
 from typing import Final
 
 from appliance import commit
 from appliance.plan import Plan, differences
 from appliance.verb import Argument, Context, Result, Values, Verb
-from proxy.outcome import Outcome
 
 __all__ = ["VERBS", "carry_out"]
 
@@ -22,7 +20,7 @@ def carry_out(
     plan: Plan,
     *,
     confirm_s: float = 0.0,
-    self_test: Callable[[], Iterable[Outcome]] | None = None,
+    self_test: commit.SelfTest | None = None,
     lines: tuple[str, ...] = (),
     data: dict[str, object] | None = None,
 ) -> Result:

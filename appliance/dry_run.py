@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from appliance.system import Completed, Entry, System
+from appliance.system import Completed, Entry, Fetched, System
 
 __all__ = ["DryRun", "Recorded"]
 
@@ -45,11 +45,19 @@ class DryRun(System):
     def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
         return self._base.ask(argv, timeout_s=timeout_s)
 
+    def fetch(
+        self, address: str, port: int, path: str, *, timeout_s: float = 5.0
+    ) -> Fetched | None:
+        return self._base.fetch(address, port, path, timeout_s=timeout_s)
+
     def now(self) -> float:
         return self._base.now()
 
     def uptime(self) -> float:
         return self._base.uptime()
+
+    def pause(self, seconds: float) -> None:
+        self._base.pause(seconds)
 
     def boot_id(self) -> str:
         return self._base.boot_id()

@@ -6,12 +6,27 @@ Pure. Neighbours: the topic modules make plans, `commit` applies them.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-__all__ = ["HEADER", "Action", "Plan", "Write", "difference", "differences", "joined", "rendered"]
+from proxy.declarations import DECLARATIONS
 
+__all__ = [
+    "HEADER",
+    "Action",
+    "Plan",
+    "Write",
+    "difference",
+    "differences",
+    "joined",
+    "masked",
+    "rendered",
+]
+
+_SECRET_KEYS: Final = "|".join(one.key for one in DECLARATIONS if one.is_secret)
+_SECRET_LINE: Final = re.compile(rf"([ +-]?\s*#?\s*(?:{_SECRET_KEYS})\s*=\s*)\S.*")
 HEADER: Final = "Written by agent-proxy-appliance; changes are overwritten"
 
 
@@ -31,13 +46,16 @@ class Action:
     """A program that makes the system take the files up.
 
     `reverse` is run when the change is taken back, after the old files are there again; None: the
-    same program again, which suits everything that reads its files afresh.
+    same program again, which suits everything that reads its files afresh. `files` are those that
+    the program itself writes (hostnamectl writes /etc/hostname): after a power cut no program can
+    be run backwards, and they are put back as they were.
     """
 
     argv: tuple[str, ...]
     why: str
     reverse: tuple[str, ...] | None = None
     timeout_s: float = 60.0
+    files: tuple[str, ...] = ()
 
     @property
     def undo(self) -> tuple[str, ...]:
@@ -94,8 +112,14 @@ def differences(plan: Plan, read: Callable[[str], bytes | None]) -> list[str]:
 
 
 def difference(old: bytes | None, new: bytes | None, path: str) -> list[str]:
-    """Return the lines that differ, with three around them, headed by the path."""
+    """Return the lines that differ, with three around them, headed by the path; secrets masked."""
     before = (old or b"").decode(errors="replace").splitlines()
     after = (new or b"").decode(errors="replace").splitlines()
     names = (path if old is not None else "(new)", path if new is not None else "(removed)")
-    return list(difflib.unified_diff(before, after, *names, lineterm=""))
+    lines = difflib.unified_diff(before, after, *names, lineterm="")
+    return [masked(line) for line in lines]
+
+
+def masked(line: str) -> str:
+    """Return a line of a proxy.ini, or of a difference, without the secret that it may hold."""
+    return _SECRET_LINE.sub(r"\1********", line)

@@ -1,5 +1,7 @@
 """The only door to programs and to the disk. Everything that changes a machine goes through here.
 
+It also fetches the proxy's own pages, so that a recorded machine in a test has all there is.
+
 Shell. Neighbours: `errors` below; `facts` and `commit` above ask and act through it.
 
 A file is replaced as a whole or not at all: a temporary file in the same folder, fsync, rename,
@@ -15,19 +17,22 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import grp
+import http.client
 import os
 import pwd
 import signal
 import stat
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-__all__ = ["Busy", "Completed", "Entry", "Space", "System"]
+__all__ = ["Busy", "Completed", "Entry", "Fetched", "Space", "System"]
 
 _READ_LIMIT_BYTES: Final = 64 << 20
+_PAGE_LIMIT_BYTES: Final = 16 << 20
 _NOT_FOUND, _TIMED_OUT = 127, 124
 # What a program finds: no language, no PATH of whoever called, no secrets of the environment.
 _ENVIRONMENT: Final = {
@@ -54,6 +59,13 @@ class Completed(NamedTuple):
     def said(self) -> str:
         """What it complained of, on one line: for messages."""
         return " ".join((self.err.strip() or self.out.strip()).split())[:300]
+
+
+class Fetched(NamedTuple):
+    """An answer of the proxy's own pages."""
+
+    status: int
+    body: bytes
 
 
 class Entry(NamedTuple):
@@ -93,6 +105,20 @@ class System:
     def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
         """Run a program that only looks: this happens in a dry run, too."""
         return _completed(argv, b"", timeout_s)
+
+    def fetch(
+        self, address: str, port: int, path: str, *, timeout_s: float = 5.0
+    ) -> Fetched | None:
+        """Return what a page of the proxy's [admin] listener says; None if nothing answers."""
+        connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            return Fetched(answer.status, answer.read(_PAGE_LIMIT_BYTES))
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
 
     # -- reading
 
@@ -156,6 +182,10 @@ class System:
     def uptime(self) -> float:
         """Return the seconds since this machine was started: never jumps, starts at 0 again."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def pause(self, seconds: float) -> None:
+        """Wait before asking again for something that is to come; whoever asks has a deadline."""
+        threading.Event().wait(seconds)
 
     def boot_id(self) -> str:
         """Return what is different after each start of the machine."""

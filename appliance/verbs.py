@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import commit_verbs
+from appliance import commit_verbs, platform_verbs, settings_verbs, zone_verbs
 from appliance.verb import Argument, Context, Kind, Result, Values, Verb
 
 __all__ = ["VERBS", "Argument", "Context", "Kind", "Result", "Values", "Verb", "named"]
 
-VERBS: Final[tuple[Verb, ...]] = (*commit_verbs.VERBS,)
+VERBS: Final[tuple[Verb, ...]] = (
+    *settings_verbs.VERBS,
+    *zone_verbs.VERBS,
+    *platform_verbs.VERBS,
+    *commit_verbs.VERBS,
+)
 
 
 def named(name: str) -> Verb:

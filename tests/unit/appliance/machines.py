@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
-from appliance.system import Completed, System
+from appliance.places import CONF
+from appliance.system import Completed, Fetched, System
 
 
 class PowerCut(BaseException):
     """The machine is off. No BaseException handler of the code under test may go on."""
+
+
+def words(argv: tuple[str, ...]) -> str:
+    """Return a command line as the tables have it: no folder, no socket of supervisor."""
+    kept = [os.path.basename(argv[0]), *argv[1:]]
+    return " ".join(kept[:1] + kept[3:] if kept[1:2] == ["-s"] else kept)
 
 
 class Machine(System):
@@ -22,6 +31,7 @@ class Machine(System):
         super().__init__(str(folder))
         self.answers = answers or {}
         self.ran: list[str] = []
+        self.pages: dict[str, Fetched] = {}
         self.up_s = 1000.0
         self.boot = "boot-1"
         self.time = 1_790_000_000.0
@@ -29,17 +39,26 @@ class Machine(System):
     def run(
         self, argv: tuple[str, ...], *, input: bytes = b"", timeout_s: float = 60.0
     ) -> Completed:
-        self.ran.append(" ".join(argv))
-        return self.answers.get(" ".join(argv), Completed(0, "", ""))
+        self.ran.append(words(argv))
+        return self.answers.get(words(argv), Completed(0, "", ""))
 
     def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
-        return self.answers.get(" ".join(argv), Completed(127, "", f"{argv[0]}: not here"))
+        return self.answers.get(words(argv), Completed(127, "", f"{argv[0]}: not here"))
+
+    def fetch(
+        self, address: str, port: int, path: str, *, timeout_s: float = 5.0
+    ) -> Fetched | None:
+        return self.pages.get(path)
 
     def now(self) -> float:
         return self.time
 
     def uptime(self) -> float:
         return self.up_s
+
+    def pause(self, seconds: float) -> None:
+        self.up_s += seconds
+        self.time += seconds
 
     def boot_id(self) -> str:
         return self.boot
@@ -55,6 +74,20 @@ class Machine(System):
             if path.is_file() and not name.startswith("/var/lib/agent-proxy/transaction/"):
                 found[name] = path.read_bytes()
         return found
+
+
+def recorded(folder: Path, name: str = "debian13") -> Machine:
+    """Return a machine as it was recorded, with the proxy.ini that is shipped."""
+    found = json.loads((Path(__file__).parent / "recorded" / f"{name}.json").read_text())
+    made = Machine(folder)
+    for command, out in found["answers"].items():
+        made.answers[command] = Completed(found["codes"].get(command, 0), out, "")
+    for path, text in found["files"].items():
+        made.write(path, text.encode())
+    for path, target in found["links"].items():
+        made.link(path, target)
+    made.write(CONF, (Path(__file__).parents[3] / "conf" / "proxy.ini").read_bytes(), mode=0o640)
+    return made
 
 
 class Faulty(Machine):

@@ -18,6 +18,7 @@ from tests.unit.appliance.machines import Faulty, Machine, PowerCut
 
 _OLD = {"/etc/a.conf": b"old a\n", "/etc/gone.conf": b"old gone\n", "/etc/d/b.conf": b"old b\n"}
 _NEW = {"/etc/a.conf": b"new a\n", "/etc/d/b.conf": b"new b\n", "/etc/new/c.conf": b"new c\n"}
+_TIMER = "agent-proxy-rollback.timer"
 _PLAN = Plan(
     "a change",
     writes=tuple(Write(path, content, mode=0o640) for path, content in _NEW.items()),
@@ -67,7 +68,14 @@ def test_what_is_not_confirmed_in_time_is_taken_back(tmp_path: Path) -> None:
         commit.confirm(system)
     assert commit.recover(system) == ("a change", [])
     assert system.content() == _OLD
-    assert system.ran[2:] == ["reload it", "name old"]
+    assert system.ran == [
+        f"systemctl start {_TIMER}",
+        "reload it",
+        "name new",
+        "reload it",
+        "name old",
+        f"systemctl stop {_TIMER}",
+    ]
     entry = system.entry("/etc/a.conf")
     assert entry is not None and entry.mode == 0o600
 
@@ -124,7 +132,7 @@ def rounds_of(*rounds: list[Outcome]) -> Iterator[list[Outcome]]:
 def test_what_worked_before_must_work_afterwards(tmp_path: Path) -> None:
     system = machine(tmp_path)
     rounds = rounds_of([passed("ready", "yes")], [failed("ready", "no worker answers", "Look.")])
-    applied = commit.apply(system, _PLAN, self_test=lambda: next(rounds))
+    applied = commit.apply(system, _PLAN, self_test=lambda expected: next(rounds))
     assert applied.rolled_back == "ready worked before and does not now: no worker answers"
     assert system.content() == _OLD
 
@@ -134,9 +142,34 @@ def test_what_failed_before_takes_nothing_back(tmp_path: Path) -> None:
     system = machine(tmp_path)
     fail = failed("upstream", "refused", "Look.")
     rounds = rounds_of([passed("ready", "yes"), fail], [passed("ready", "yes"), fail])
-    applied = commit.apply(system, _PLAN, self_test=lambda: next(rounds))
+    applied = commit.apply(system, _PLAN, self_test=lambda expected: next(rounds))
     assert (applied.rolled_back, applied.outcomes) == ("", (passed("ready", "yes"), fail))
     assert system.content() == _NEW
+
+
+def test_without_the_timer_nothing_is_changed(tmp_path: Path) -> None:
+    system = machine(tmp_path)
+    system.answers[f"systemctl start {_TIMER}"] = Completed(5, "", "Unit not found.")
+    with pytest.raises(Refusal, match="nothing was changed: Unit not found"):
+        commit.apply(system, _PLAN)
+    assert (system.content(), commit.waiting(system)) == (_OLD, None)
+
+
+def test_what_a_program_wrote_is_put_back_by_it_or_after_a_restart_by_us(tmp_path: Path) -> None:
+    action = Action(("name", "new"), "", ("name", "old"), files=("/etc/hostname",))
+    system = machine(tmp_path)
+    system.write("/etc/hostname", b"old\n")
+    commit.apply(system, Plan("x", actions=(action,)))
+    system.write("/etc/hostname", b"new\n")  # what `name` has done
+    commit.roll_back(system)
+    assert system.read("/etc/hostname") == b"new\n"  # `name old` is run, it is not ours
+    assert "name old" in system.ran
+    system.write("/etc/hostname", b"old\n")
+    commit.apply(system, Plan("x", actions=(action,)))
+    system.write("/etc/hostname", b"new\n")
+    system.restart()
+    commit.recover(system, boot=True)
+    assert system.read("/etc/hostname") == b"old\n"
 
 
 def test_a_link_and_a_folder_in_the_way(tmp_path: Path) -> None:

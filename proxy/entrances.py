@@ -37,13 +37,14 @@ class Entrances:
         self._accept = accept
         self._settings: Settings
         self._own: dict[Key, Listener] = {}
-        self._adopted: list[dict[Key, Listener]] = []
+        self._adopted: list[tuple[int | None, dict[Key, Listener]]] = []
         self._problems: dict[Key, str] = {}
         self._closing = False
 
-    def open(self, settings: Settings, inherited: Set) -> None:
-        """Open all listeners, taking over `inherited`. Raises: OSError where one must be there."""
+    def open(self, settings: Settings, sets: list[Set]) -> None:
+        """Open all listeners, taking over `sets`. Raises: OSError where one must be there."""
         self._settings = settings
+        inherited, *others = _without_repetition(sets)
         for key in self._wanted():
             sock = inherited.pop(key, None)
             if sock is not None and key[1] and not interfaces.is_bound_to(sock, key[1]):
@@ -52,6 +53,8 @@ class Entrances:
             self._start(key, sock)
         for sock in inherited.values():
             sock.close()  # of an address that is no longer configured
+        for again in others:
+            self.adopt(None, again)
         if not self._own:
             raise OSError(next(iter(self._problems.values()), "there is no interface to listen on"))
 
@@ -86,6 +89,9 @@ class Entrances:
                 self._own[key].zones = served
             else:
                 self._start(key, prepared.pop(key, None))
+        for _, adopted in self._adopted:
+            for key, listener in adopted.items():
+                listener.zones = wanted.get(key, ())
 
     def watch_forever(self) -> None:
         """Look after zones' interfaces until killed or draining; the owner is the worker."""
@@ -162,8 +168,8 @@ class Entrances:
 
     # Handing over: see `handover`.
 
-    def adopt(self, given: Set) -> None:
-        """Accept for a sibling that is restarting."""
+    def adopt(self, number: int | None, given: Set) -> None:
+        """Accept for sibling `number`, which is restarting; None: it is ours, a second one."""
         wanted = self._wanted()
         adopted = {
             # An address that our own settings do not know: only platform and peers arrive there.
@@ -172,29 +178,48 @@ class Entrances:
         }
         for listener in adopted.values():
             listener.start()
-        self._adopted.append(adopted)
+        self._adopted.append((number, adopted))
 
-    def give_back(self) -> Set:
-        """Return what was adopted first, and accept from it no more."""
-        if not self._adopted:
-            return {}
-        given: Set = {}
-        for key, listener in self._adopted.pop(0).items():
-            given[key] = listener.socket.dup()
-            listener.close()
-        return given
+    def give_back(self, number: int) -> Set:
+        """Return a set that sibling `number` gave, and accept from it no more."""
+        for place, (giver, adopted) in enumerate(self._adopted):
+            if giver == number:
+                del self._adopted[place]
+                given: Set = {}
+                for key, listener in adopted.items():
+                    given[key] = listener.socket.dup()
+                    listener.close()
+                return given
+        return {}
 
-    def hand_over(self, give: Callable[[Set], bool]) -> None:
-        """Let a sibling accept on, by `give`; without one, empty the queues and close."""
+    def hand_over(self, give: Callable[[Set, int | None], Set]) -> None:
+        """Let siblings accept on, by `give`; what none takes is emptied and closed.
+
+        What was adopted goes on its own: it has the same keys as what is ours.
+        """
         self._closing = True
-        listeners = list(self._own.items())
-        listeners += [item for adopted in self._adopted for item in adopted.items()]
-        given = give({key: listener.socket for key, listener in listeners})
-        for _, listener in listeners:
-            if given:
-                listener.close()
-            else:
-                listener.finish()
+        for number, listeners in ((None, self._own), *self._adopted):
+            given = give({key: listener.socket for key, listener in listeners.items()}, number)
+            for key, listener in listeners.items():
+                if key in given:
+                    listener.close()
+                else:
+                    listener.finish()
+
+
+def _without_repetition(sets: list[Set]) -> list[Set]:
+    """Return one set with every key, and others with what is there again.
+
+    A worker that could not take back what it had given has opened new sockets, and gives both.
+    """
+    found: list[Set] = [{}]
+    for given in sets:
+        for key, sock in given.items():
+            place = next((one for one in found if key not in one), None)
+            if place is None:
+                found.append(place := {})
+            place[key] = sock
+    return found
 
 
 def _carries(device: str) -> str:

@@ -5,12 +5,14 @@ Shell. Neighbours: `worker` gives when it drains and takes back when it starts.
 Closing one of several SO_REUSEPORT sockets resets the connections that wait in its queue, also
 those half way through their handshake. So a draining worker passes its sockets to a sibling over
 a UNIX socket (SCM_RIGHTS), which goes on accepting from them, and the worker that replaces it
-takes them back. No request is lost, no privilege and no kernel setting is needed. Only workers of
-the same user are listened to. docs/decisions/003-handover.md has what was rejected.
+takes them back, by its number. No request is lost, no privilege and no kernel setting is needed.
+Only workers of the same user are listened to. docs/decisions/003-handover.md has what was
+rejected.
 
-    "take"          -> the set that was given first, or an empty one
-    "give" + a set  -> "ok"; anything else: not adopted
-A set is a JSON list of [address, device, port], with one descriptor each, in that order.
+    ["take", n]       -> a set that worker n gave, or an empty one
+    ["give", n, set]  -> "ok"; anything else: not adopted
+A set is a JSON list of [address, device, port], with one descriptor each, in that order. The
+kernel passes so many descriptors at once only: what is more goes in several sets.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 import gevent
 from gevent import monkey
@@ -34,24 +36,26 @@ Set: TypeAlias = dict[Key, socket.socket]
 _log = logging.getLogger(__name__)
 _TIMEOUT_S: Final = 2.0
 _MESSAGE_BYTES: Final = 65536
-_DESCRIPTORS: Final = 250  # the kernel takes 253 at once
+_DESCRIPTORS: Final = 250
+"""In one set: the kernel takes 253 at once."""
 _Socket = monkey.get_original("socket", "socket")
 
 
 class Handover:
     """This worker's end: serves siblings, and asks them.
 
-    `adopt(set)` takes over sockets; `give_back()` returns a set and forgets it.
+    `adopt(n, set)` takes over what worker n gives; `give_back(n)` returns such a set, forgotten.
     """
 
     def __init__(
         self,
         run_dir: str,
         number: int,
-        adopt: Callable[[Set], None],
-        give_back: Callable[[], Set],
+        adopt: Callable[[int, Set], None],
+        give_back: Callable[[int], Set],
     ) -> None:
         self._run_dir = run_dir
+        self._number = number
         self._path = os.path.join(run_dir, f"handover-{number}.sock")
         self._adopt = adopt
         self._give_back = give_back
@@ -81,34 +85,46 @@ class Handover:
         """From now on this worker drains and takes nothing over."""
         self._adopting = False
 
-    def give(self, listeners: Set) -> bool:
-        """Pass `listeners` to a sibling; True: it accepts from them, ours may be closed."""
-        descriptors = [sock.fileno() for sock in listeners.values()]
-        message = b"give" + json.dumps(list(listeners)).encode()
-        for path in self._siblings():
-            try:
-                with self._dial(path) as peer:
-                    socket.send_fds(peer, [message], descriptors)
-                    peer.shutdown(socket.SHUT_WR)
-                    if peer.recv(16) == b"ok":
-                        return True
-            except OSError:
-                continue  # a worker that died leaves its socket file
-        return False
+    def give(self, listeners: Set, whose: int | None = None) -> Set:
+        """Pass `listeners` to siblings; return those that are accepted from there, to be closed.
 
-    def take_back(self) -> Set:
-        """Return the sockets that our predecessor gave to a sibling, if any."""
+        `whose` they are, who may take them back; None: our own.
+        """
+        given: Set = {}
+        items = list(listeners.items())
+        for begin in range(0, len(items), _DESCRIPTORS):
+            part = dict(items[begin : begin + _DESCRIPTORS])
+            if any(self._give_to(path, part, whose) for path in self._siblings()):
+                given.update(part)
+        return given
+
+    def _give_to(self, path: str, listeners: Set, whose: int | None) -> bool:
+        number = self._number if whose is None else whose
+        message = json.dumps(["give", number, list(listeners)]).encode()
+        try:
+            with self._dial(path) as peer:
+                socket.send_fds(peer, [message], [sock.fileno() for sock in listeners.values()])
+                peer.shutdown(socket.SHUT_WR)
+                return peer.recv(16) == b"ok"
+        except OSError:
+            return False  # a worker that died leaves its socket file
+
+    def take_back(self) -> list[Set]:
+        """Return what our predecessors gave to siblings, set by set."""
+        taken = []
         for path in self._siblings():
-            try:
-                with self._dial(path) as peer:
-                    peer.sendall(b"take")
-                    peer.shutdown(socket.SHUT_WR)
-                    taken = _as_set(*_receive(peer))
-            except (OSError, ValueError):
-                continue
-            if taken:
-                return taken
-        return {}
+            while listeners := self._take_from(path):
+                taken.append(listeners)
+        return taken
+
+    def _take_from(self, path: str) -> Set:
+        try:
+            with self._dial(path) as peer:
+                peer.sendall(json.dumps(["take", self._number]).encode())
+                peer.shutdown(socket.SHUT_WR)
+                return _as_set(*_receive(peer))
+        except (OSError, ValueError):
+            return {}
 
     def _siblings(self) -> list[str]:
         pattern = os.path.join(glob.escape(self._run_dir), "handover-*.sock")
@@ -141,32 +157,54 @@ class Handover:
         credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         if struct.unpack("3i", credentials)[1] != os.getuid():
             raise ValueError("it runs as another user")
-        data, descriptors = _receive(peer)
-        if data == b"take":
-            listeners = self._give_back()
-            message = json.dumps(list(listeners)).encode()
+        words, descriptors = _receive(peer)
+        match words:
+            case ["take", int(number)] if not descriptors:
+                self._send_back(peer, number)
+            case ["give", int(number), list(names)]:
+                listeners = _as_set(names, descriptors)
+                if self._adopting and listeners:
+                    self._adopt(number, listeners)
+                    peer.sendall(b"ok")
+                else:
+                    _close(listeners.values())
+            case _:
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                raise ValueError("neither take nor give")
+
+    def _send_back(self, peer: socket.socket, number: int) -> None:
+        listeners = self._give_back(number)
+        message = json.dumps(list(listeners)).encode()
+        try:
             socket.send_fds(peer, [message], [sock.fileno() for sock in listeners.values()])
-            for sock in listeners.values():
-                sock.close()
-            return
-        listeners = _as_set(data[4:] if data[:4] == b"give" else b"", descriptors)
-        if not self._adopting or not listeners:
-            for sock in listeners.values():
-                sock.close()
-            return
-        self._adopt(listeners)
-        peer.sendall(b"ok")
+        finally:
+            _close(listeners.values())
 
 
-def _receive(peer: socket.socket) -> tuple[bytes, list[int]]:
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def _receive(peer: socket.socket) -> tuple[Any, list[int]]:
+    """Return a document of JSON and the descriptors that came with it.
+
+    Raises: OSError, ValueError; no descriptor is left open then.
+    """
     data, descriptors, _, _ = socket.recv_fds(peer, _MESSAGE_BYTES, _DESCRIPTORS)
-    return data, list(descriptors)
+    try:
+        return json.loads(data or b"null"), list(descriptors)
+    except ValueError:
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise
 
 
-def _as_set(data: bytes, descriptors: list[int]) -> Set:
+def _as_set(names: Any, descriptors: list[int]) -> Set:
     """Return the sockets by key. Raises: ValueError; no descriptor is left open then."""
     try:
-        keys: list[Key] = [(str(a), str(d), int(p)) for a, d, p in json.loads(data or b"[]")]
+        keys: list[Key] = [(str(a), str(d), int(p)) for a, d, p in names]
         if len(keys) != len(descriptors):
             raise ValueError("its sockets and their names do not match")
     except (ValueError, TypeError) as error:

@@ -1,4 +1,7 @@
-"""Two workers on one port: one restarts after the other, under load, and nobody notices."""
+"""Two workers on one port: one restarts after the other, under load, and nobody notices.
+
+Half the callers are in a zone with an address of its own: its listeners are handed on as well.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ POST = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
 @pytest.fixture
 def two(build: object, platform: Origin) -> Iterator[Node]:
     assert callable(build)
-    node: Node = build({"drain": {"delay": 0.3, "timeout": 5}})
+    node: Node = build(
+        {
+            "drain": {"delay": 0.3, "timeout": 5},
+            "zones": {},
+            "[default]": {"networks": "127.0.1.0/24"},
+            "[apart]": {"networks": "127.0.5.0/24", "listen": "127.0.0.2"},
+        }
+    )
     try:
         node.start(0)
         node.start(1)
@@ -53,7 +63,10 @@ class Load:
     def _run(self, number: int) -> None:
         while not self._ending.is_set():
             try:
-                wire = peers.dial(self._node.address, f"127.0.1.{50 + number}")
+                if number % 2:
+                    wire = peers.dial(("127.0.0.2", self._node.address[1]), f"127.0.5.{number}")
+                else:
+                    wire = peers.dial(self._node.address, f"127.0.1.{50 + number}")
                 try:
                     got = wire.ask(POST)
                 finally:
@@ -80,7 +93,9 @@ def test_rolling_restart_loses_no_request(two: Node, platform: Origin) -> None:
         eventually(lambda: load.done > before + 50, "both serve")
     assert load.lost == []
     for worker in two.workers:
-        assert worker.snapshot()["events"]["accepted_agent"] > 0, "it got none of the load"
+        counts = {(zone, event): n for zone, event, n in worker.snapshot()["zoneEvents"]}
+        for zone in ("default", "apart"):
+            assert counts[zone, "accepted_agent"] > 0, f"it got none of the load of {zone}"
 
 
 def test_worker_that_dies_takes_only_its_own_along(two: Node, platform: Origin) -> None:

@@ -35,7 +35,7 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh appliance/*.sh .ci/run; \
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
 	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
 	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
@@ -53,6 +53,14 @@ lab: $(VENV)/ready packages ## as root: networks the platform cannot reach, in n
 .PHONY: bench
 bench: $(VENV)/ready packages ## compare with nginx and HAProxy; writes docs/performance.md
 	$(BIN)/python -m tests.bench $(BENCH)
+
+.PHONY: appliance-install
+appliance-install: ## as root on Debian 12 or 13: make this machine an appliance; WHEELS=folder: offline
+	@WHEELS=$(WHEELS) sh appliance/install.sh
+
+.PHONY: wheels
+wheels: ## download the pinned wheels for Debian 12 and 13 into WHEELS=folder
+	@sh appliance/wheels.sh $(or $(WHEELS),dist/wheels) 3.11 3.13
 
 .PHONY: packages
 packages: ## install the Debian packages that tests and bench use, where that is allowed

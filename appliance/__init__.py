@@ -9,6 +9,7 @@ Values, no world at all:
     plan          what is to be done, as a value: files, removals, actions
     ini_edit, proxy_setup
                   single values of proxy.ini changed, its manual left as it is; judged as a whole
+    firewall      the rules that let in what the settings name
     readings      what programs and files of Linux say, as values
     verb          what a verb is; the command line and the menu are made from the same ones
 
@@ -17,8 +18,10 @@ The world:
     facts         what the machine and its proxy are like now
     self_test     whether the node works, asked before a change and after it
     commit        applies a plan so that a power cut leaves the old state or the new one
+    install       places a release: units, drop-ins, users, links; `files/` mirrors the machine
 
 What an operator can do:
+    audit         a line in the journal for each verb that changed something
     commit_verbs  confirm, rollback, recover
     settings_verbs, zone_verbs, platform_verbs
                   proxy.ini by setting, by zone, and towards the platform

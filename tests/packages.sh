@@ -15,6 +15,13 @@ need shellcheck shellcheck
 need curl curl
 need ip iproute2
 need nft nftables
+need systemd-nspawn systemd-container
+need mmdebstrap mmdebstrap
+need apparmor_parser apparmor
+need bsdtar libarchive-tools
+need mcopy mtools
+need mkfs.vfat dosfstools
+need xorriso xorriso
 need promtool prometheus
 [ -n "$missing" ] || exit 0
 

@@ -12,9 +12,11 @@ _PROXY = _APPLIANCE.parent / "proxy"
 
 # Each module may import from those before it. A new module gets its place here and in the map
 # of appliance/__init__.py.
-_VALUES = "errors codec model places plan ini_edit proxy_setup readings".split()
-_WORLD = "system dry_run facts commit self_test".split()
-_VERBS = ("verb commit_verbs settings_verbs zone_verbs platform_verbs verbs cli_values cli").split()
+_VALUES = "errors codec model places plan ini_edit proxy_setup readings firewall".split()
+_WORLD = "system dry_run facts commit self_test install".split()
+_VERBS = (
+    "verb audit commit_verbs settings_verbs zone_verbs platform_verbs verbs cli_values cli"
+).split()
 _ORDER = _VALUES + _WORLD + _VERBS
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")
 _FORBIDDEN = "os socket ssl gevent time logging select subprocess threading urllib3 random".split()

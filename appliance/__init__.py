@@ -10,12 +10,20 @@ Values, no world at all:
     ini_edit, proxy_setup
                   single values of proxy.ini changed, its manual left as it is; judged as a whole
     firewall      the rules that let in what the settings name
+    network, timekeeping, access, syslog, updates
+                  topics: what is wrong with the wanted settings, what files follow from them
+    fields        what may stand in a field
+    backup, sealed
+                  what a backup holds, and its encryption
     readings      what programs and files of Linux say, as values
     verb          what a verb is; the command line and the menu are made from the same ones
 
 The world:
-    system        the only door to programs and disk; `dry_run` one that only takes notes
+    system        the only door to programs and disk; `dry_run` one that only takes notes;
+                  `owners` knows whose files are
     facts         what the machine and its proxy are like now
+    overview      what an operator wants to know at first sight, and what to do about it
+    reset         factory reset, which a power cut does not leave half done
     self_test     whether the node works, asked before a change and after it
     commit        applies a plan so that a power cut leaves the old state or the new one
     install       places a release: units, drop-ins, users, links; `files/` mirrors the machine
@@ -23,8 +31,11 @@ The world:
 What an operator can do:
     audit         a line in the journal for each verb that changed something
     commit_verbs  confirm, rollback, recover
-    settings_verbs, zone_verbs, platform_verbs
-                  proxy.ini by setting, by zone, and towards the platform
+    keeping       the appliance's own settings, put in force
+    settings_verbs, zone_verbs, platform_verbs, certificate_verbs
+                  the proxy by setting, by zone, towards the platform, and its certificate
+    network_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs, power_verbs
+                  the machine: network, SSH, clock, log, updates, processes, backups, restart
     verbs         all of them
     cli_values, cli
                   the command agent-proxy-appliance

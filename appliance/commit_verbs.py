@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from appliance import commit
+from appliance import commit, reset
 from appliance.plan import Plan, differences
 from appliance.verb import Argument, Context, Result, Values, Verb
 
@@ -70,6 +70,9 @@ def _roll_back(context: Context, values: Values) -> Result:
 
 
 def _recover(context: Context, values: Values) -> Result:
+    if reset.is_pending(context.system):
+        removed = reset.finish(context.system, context.conf)
+        return Result(("The factory reset is complete.",), {"removed": removed})
     found = commit.recover(context.system, boot=bool(values.get("boot")))
     if found is None:
         return Result(("Nothing to take back.",), {"title": None, "notes": []})

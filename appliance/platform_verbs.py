@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import facts, settings_verbs
+from appliance import facts, overview, settings_verbs
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
 from appliance.ini_edit import Change
@@ -115,9 +115,7 @@ def _show_upstream(context: Context, values: Values) -> Result:
     data = settings_verbs.values_of(settings)["upstream"]
     health = (found.status or {}).get("upstream")
     lines = [f"{key:<20} {value or '-'}" for key, value in data.items()]
-    for name, one in (health or {}).items() if isinstance(health, dict) else ():
-        healthy = isinstance(one, dict) and one.get("healthy")
-        lines.append(f"{name:<20} {'healthy' if healthy else 'not healthy'}")
+    lines += [f"{name} is {text}" for name, text in overview.health(found.status or {})]
     return Result(tuple(lines), {"settings": data, "health": health})
 
 

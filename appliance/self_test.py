@@ -19,7 +19,7 @@ from typing import Final
 
 from appliance import facts, readings
 from appliance.system import System
-from proxy import check_upstream
+from proxy import certificates, check_upstream
 from proxy.errors import ConfigurationProblems
 from proxy.outcome import Outcome, failed, passed, skipped
 from proxy.probe import Deadline, Shake
@@ -93,7 +93,18 @@ def in_force(system: System, settings: Settings) -> Outcome:
     if document.get("configDigest") != digest(settings):
         remedy = "Restart the workers: `agent-proxy-appliance services rolling-restart`."
         return failed(name, "the workers run with other settings than the file has", remedy)
+    content = system.read(settings.listen.certificate)
+    if content is not None and not _is_shown(content, document.get("certificateSha256")):
+        remedy = "Restart the workers: `agent-proxy-appliance services rolling-restart`."
+        return failed(name, "the workers show another certificate than the file has", remedy)
     return passed(name, "all workers run with the file's settings")
+
+
+def _is_shown(content: bytes, sha256: object) -> bool:
+    try:
+        return certificates.facts(content).sha256 == sha256
+    except ValueError:
+        return False
 
 
 def reachable(settings: Settings) -> Outcome:

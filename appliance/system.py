@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import grp
 import http.client
 import os
-import pwd
 import signal
 import stat
 import subprocess
@@ -28,6 +26,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
+
+from appliance import owners
 
 __all__ = ["Busy", "Completed", "Entry", "Fetched", "Space", "System"]
 
@@ -152,7 +152,7 @@ class System:
             found = place.lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        owner = f"{self._user_name(found.st_uid)}:{self._group_name(found.st_gid)}"
+        owner = owners.name(self.root, self._text, found.st_uid, found.st_gid)
         mode, size = stat.S_IMODE(found.st_mode), found.st_size
         if stat.S_ISLNK(found.st_mode):
             return Entry("link", mode, owner, size, os.readlink(place))
@@ -288,46 +288,13 @@ class System:
 
     def _give(self, descriptor: int, mode: int, owner: str) -> None:
         """Set owner and mode: the owner first, since changing it may take bits off the mode."""
-        if os.geteuid() == 0 and (numbers := self._numbers(owner)) is not None:
+        numbers = owners.numbers(self.root, self._text, owner) if os.geteuid() == 0 else None
+        if numbers is not None:
             os.fchown(descriptor, *numbers)
         os.fchmod(descriptor, mode)
 
-    def _numbers(self, owner: str) -> tuple[int, int] | None:
-        """Return the ids of "user:group"; None in a tree without users of its own.
-
-        Raises: LookupError when there is no such user or group.
-        """
-        user, _, group = owner.partition(":")
-        if self.root == "/":
-            uid = int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
-            gid = int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
-            return uid, gid
-        users, groups = self._ids("/etc/passwd"), self._ids("/etc/group")
-        if not users and not groups:
-            return None
-        return (
-            int(user) if user.isdigit() else users[user],
-            int(group) if group.isdigit() else groups[group],
-        )
-
-    def _ids(self, path: str) -> dict[str, int]:
-        lines = (self.read(path) or b"").decode().splitlines()
-        fields = (line.split(":") for line in lines)
-        return {one[0]: int(one[2]) for one in fields if len(one) > 3}
-
-    def _user_name(self, uid: int) -> str:
-        try:
-            names = {number: name for name, number in self._ids("/etc/passwd").items()}
-            return pwd.getpwuid(uid).pw_name if self.root == "/" else names[uid]
-        except KeyError:
-            return str(uid)
-
-    def _group_name(self, gid: int) -> str:
-        try:
-            names = {number: name for name, number in self._ids("/etc/group").items()}
-            return grp.getgrgid(gid).gr_name if self.root == "/" else names[gid]
-        except KeyError:
-            return str(gid)
+    def _text(self, path: str) -> str:
+        return (self.read(path) or b"").decode(errors="replace")
 
 
 def _completed(argv: tuple[str, ...], input: bytes, timeout_s: float) -> Completed:

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import commit_verbs, platform_verbs, settings_verbs, zone_verbs
+from appliance import (
+    access_verbs,
+    backup_verbs,
+    certificate_verbs,
+    commit_verbs,
+    machine_verbs,
+    network_verbs,
+    platform_verbs,
+    power_verbs,
+    service_verbs,
+    settings_verbs,
+    zone_verbs,
+)
 from appliance.verb import Argument, Context, Kind, Result, Values, Verb
 
 __all__ = ["VERBS", "Argument", "Context", "Kind", "Result", "Values", "Verb", "named"]
 
 VERBS: Final[tuple[Verb, ...]] = (
+    *power_verbs.VERBS,
     *settings_verbs.VERBS,
+    *network_verbs.VERBS,
     *zone_verbs.VERBS,
     *platform_verbs.VERBS,
+    *certificate_verbs.VERBS,
+    *service_verbs.VERBS,
+    *access_verbs.VERBS,
+    *machine_verbs.VERBS,
+    *backup_verbs.VERBS,
     *commit_verbs.VERBS,
 )
 

@@ -1,0 +1,48 @@
+"""The appliance's own settings file: read, changed, put in force together with what follows.
+
+Shell. Neighbours: `model` is the file, `commit_verbs.carry_out` applies; the verbs of network,
+time, access, log and updates above.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from appliance import facts, model
+from appliance.commit_verbs import carry_out
+from appliance.model import Appliance
+from appliance.plan import Plan, Write, joined
+from appliance.self_test import SelfTest
+from appliance.verb import Context, Result
+
+__all__ = ["CONFIRM_S", "as_data", "keep", "load", "stored"]
+
+CONFIRM_S: Final = 120.0
+
+
+def load(context: Context) -> Appliance:
+    """Return the settings in force. Raises: Problems."""
+    return model.from_json(context.system.read(model.PATH))
+
+
+def stored(wanted: Appliance) -> Write:
+    return Write(model.PATH, model.to_json(wanted))
+
+
+def keep(context: Context, wanted: Appliance, *plans: Plan, confirm: bool = False) -> Result:
+    """Write the settings and what follows from them. Raises: Refusal."""
+    title = plans[0].title
+    plan = joined(title, Plan(title, (stored(wanted),)), *plans)
+    if not confirm:
+        return carry_out(context, plan)
+    test = SelfTest(context.system, context.conf)
+    if facts.configured(context.system, context.conf)[0] is None:
+        return carry_out(context, plan, confirm_s=CONFIRM_S)  # no proxy yet: nothing to test
+    return carry_out(context, plan, confirm_s=CONFIRM_S, self_test=test)
+
+
+def as_data(value: object) -> Any:
+    """Return a part of the settings as JSON has it."""
+    assert dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return dataclasses.asdict(value)

@@ -1,0 +1,202 @@
+"""The verbs of the proxy's processes, all through supervisorctl; and their logs.
+
+Shell. Neighbours: `facts` reads what supervisor says, `self_test` whether the node takes traffic.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+from appliance import facts
+from appliance.errors import Problem, Problems, Refusal
+from appliance.places import Places
+from appliance.readings import Worker
+from appliance.verb import Argument, Context, Result, Values, Verb
+from proxy.settings import Settings
+
+__all__ = ["VERBS"]
+
+_READY_WITHIN_S: Final = 60.0
+_RESTART_S: Final = 120.0
+_PAUSE_S: Final = 0.5
+_TAIL_BYTES: Final = 256 * 1024
+_LINES: Final = 50
+_KINDS: Final = {"events": "worker-", "access": "access-", "supervisor": "supervisord"}
+
+
+def _workers(context: Context) -> tuple[Worker, ...]:
+    """Raises: Refusal while supervisor does not run."""
+    found = facts.workers(context.system, Places(context.conf))
+    if not found:
+        raise Refusal("supervisor does not answer. systemctl status agent-proxy")
+    return found
+
+
+def _status(context: Context, values: Values) -> Result:
+    found = _workers(context)
+    lines = tuple(f"{one.name:<26} {one.state:<10} {one.detail}".rstrip() for one in found)
+    running = all(one.is_running for one in found)
+    return Result(lines, [one._asdict() for one in found], 0 if running else 1)
+
+
+def _restart(context: Context, values: Values) -> Result:
+    found = _workers(context)
+    wanted = str(values["name"])
+    names = [one.name for one in found if wanted in (one.name, one.name.partition(":")[2], "all")]
+    if not names:
+        there = ", ".join(one.name.partition(":")[2] for one in found)
+        message = "there is no process of this name"
+        raise Problems([Problem("NAME", wanted, message, f"There are: all, {there}.")])
+    context.progress(f"restarting {', '.join(names)}")
+    return _restarted(context, [tuple(names)])
+
+
+def _rolling(context: Context, values: Values) -> Result:
+    """One after the other, each ready before the next: no request is lost."""
+    return _restarted(context, [(one.name,) for one in _workers(context)])
+
+
+def _restarted(context: Context, rounds: list[tuple[str, ...]]) -> Result:
+    """Raises: Refusal at the first process that does not come back; the others serve on."""
+    places = Places(context.conf)
+    settings, _ = facts.configured(context.system, context.conf)
+    lines = []
+    for names in rounds:
+        shown = ", ".join(names)
+        context.progress(f"restarting {shown}")
+        argv = places.supervisorctl("restart", *names)
+        done = context.system.run(argv, timeout_s=_RESTART_S)
+        if done.code or "ERROR" in done.out:
+            remedy = "See `services logs`; the processes after it were left alone"
+            raise Refusal(f"{shown} did not restart: {done.said}. {remedy}")
+        if settings is not None and not context.system.dry:
+            _await_ready(context, settings, names)
+        lines.append(f"{shown}: restarted and ready")
+    return Result(tuple(lines), {"restarted": [name for names in rounds for name in names]})
+
+
+def _await_ready(context: Context, settings: Settings, names: tuple[str, ...]) -> None:
+    numbers = [name.rpartition("-")[2] for name in names if "worker-" in name]
+    end = context.system.uptime() + _READY_WITHIN_S
+    while True:
+        said = _ready_workers(context, settings)
+        late = [number for number in numbers if said.get(number) != "ready"]
+        if not late:
+            return
+        if context.system.uptime() >= end:
+            why = "; ".join(str(said.get(number, "does not answer")) for number in late)
+            raise Refusal(
+                f"worker {', '.join(late)} is not ready after {_READY_WITHIN_S:.0f} s: {why}. "
+                "See `services logs`; the processes after it were left alone"
+            )
+        context.progress(f"waiting for worker {', '.join(late)}")
+        context.system.pause(_PAUSE_S)
+
+
+def _ready_workers(context: Context, settings: Settings) -> dict[str, object]:
+    page = context.system.fetch(settings.admin.address, settings.admin.port, "/ready")
+    try:
+        found = json.loads(page.body).get("workers", {}) if page is not None else {}
+    except (ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _logs(context: Context, values: Values) -> Result:
+    kind = values.get("kind") or "events"
+    places = Places(context.conf)
+    wanted = values.get("worker")
+    prefix = _KINDS[kind] if wanted is None or kind == "supervisor" else f"{_KINDS[kind]}{wanted}."
+    there = context.system.list(places.logs)
+    names = [name for name in there if name.startswith(prefix) and name.endswith(".log")]
+    if not names:
+        raise Refusal(f"there is no such log in {places.logs}")
+    ends: dict[str, int] = {}
+    lines: list[str] = []
+    count = values.get("lines") or _LINES
+    for name in names:
+        content, ends[name] = context.system.tail(f"{places.logs}/{name}", _TAIL_BYTES)
+        mark = f"{name.removesuffix('.log')}: " if len(names) > 1 else ""
+        lines += [f"{mark}{line}" for line in _split(content)[-count:]]
+    if values.get("follow"):
+        _follow(context, places, ends, lines)
+        return Result((), {"lines": []})
+    return Result(tuple(lines), {"lines": lines})
+
+
+def _follow(context: Context, places: Places, ends: dict[str, int], lines: list[str]) -> None:
+    """Show what is written from now on, until whoever asked says stop."""
+    for line in lines:
+        context.progress(line)
+    while not context.stop():
+        for name, end in ends.items():
+            content, ends[name] = context.system.tail(
+                f"{places.logs}/{name}", _TAIL_BYTES, since=end
+            )
+            mark = f"{name.removesuffix('.log')}: " if len(ends) > 1 else ""
+            for line in _split(content):
+                context.progress(f"{mark}{line}")
+        context.system.pause(_PAUSE_S)
+
+
+def _split(content: bytes) -> list[str]:
+    return content.decode(errors="replace").splitlines()
+
+
+VERBS: Final = (
+    Verb(
+        "services status",
+        "show the proxy's processes",
+        _status,
+        examples=("agent-proxy-appliance services status --json",),
+    ),
+    Verb(
+        "services restart",
+        "restart one process, or all at once",
+        _restart,
+        (
+            Argument(
+                "name",
+                "text",
+                "the process",
+                "worker-0, worker-1 ... or all",
+                required=True,
+                positional=True,
+            ),
+        ),
+        ("agent-proxy-appliance services restart worker-0",),
+        "All at once cuts what is under way after the drain: rather use rolling-restart.",
+        changes=True,
+        dangerous=True,
+    ),
+    Verb(
+        "services rolling-restart",
+        "restart all processes, each ready before the next",
+        _rolling,
+        examples=("agent-proxy-appliance services rolling-restart",),
+        more="No request is lost; WebSockets connect again.",
+        changes=True,
+    ),
+    Verb(
+        "services logs",
+        "show the last lines of the proxy's logs, or follow them",
+        _logs,
+        (
+            Argument(
+                "kind",
+                "choice",
+                "events, one line per exchange, or supervisor's own",
+                default="events",
+                choices=("events", "access", "supervisor"),
+            ),
+            Argument("worker", "number", "of one worker only", "0, 1 ...", "all", low=0, high=999),
+            Argument("lines", "number", "how many of each", "1 to 1000", "50", low=1, high=1000),
+            Argument("follow", "flag", "show new lines until Ctrl-C"),
+        ),
+        (
+            "agent-proxy-appliance services logs --kind access --lines 20",
+            "agent-proxy-appliance services logs --worker 0 --follow",
+        ),
+    ),
+)

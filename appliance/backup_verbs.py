@@ -14,7 +14,7 @@ from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.model import Network
 from appliance.places import STATE, Places
-from appliance.plan import Plan, Write
+from appliance.plan import Plan, Write, joined
 from appliance.self_test import SelfTest
 from appliance.verb import Argument, Context, Result, Values, Verb
 from proxy import __version__
@@ -69,8 +69,12 @@ def _restore(context: Context, values: Values) -> Result:
         held = held._replace(appliance=dataclasses.replace(held.appliance, network=now.network))
     after = backup.judge(held, places, found.interfaces, found.hostname)
     running = tuple(one.name for one in found.workers if one.is_running)
-    plan = backup.plan(
-        held, places, now, found.hostname, found.timezone, found.settings, after, running
+    plan = joined(
+        "restored backup",
+        keeping.firewall_of(context, after, held.appliance),
+        backup.plan(
+            held, places, now, found.hostname, found.timezone, found.settings, after, running
+        ),
     )
     test = SelfTest(system, context.conf) if found.settings is not None else None
     return carry_out(context, plan, confirm_s=_CONFIRM_S, self_test=test)

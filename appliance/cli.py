@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from appliance import cli_values
+from appliance import audit, cli_values
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal
 from appliance.system import System
@@ -125,10 +125,31 @@ def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
     base = system or System()
     acting = DryRun(base) if dry else base
     show: Callable[[str], None] = _progress if not parsed.json else lambda line: None
-    result = verb.run(Context(acting, parsed.conf, time.time, show), values)
+    try:
+        result = verb.run(Context(acting, parsed.conf, time.time, show), values)
+    except (Problems, Refusal):
+        # Without its values: one that was refused may be a secret in the wrong place.
+        _audit(base, verb, {}, "refused", dry=dry)
+        raise
+    _audit(base, verb, values, "failed" if result.code else "done", dry=dry, result=result)
     would = [str(one) for one in acting.recorded] if isinstance(acting, DryRun) else []
     _report(result, parsed.json, would)
     return result.code
+
+
+def _audit(
+    system: System,
+    verb: Verb,
+    values: dict[str, Any],
+    end: str,
+    *,
+    dry: bool,
+    result: Result | None = None,
+) -> None:
+    """Write who did what; not of what only looks, nor of a timer that found nothing to do."""
+    idle = verb.name == "recover" and result is not None and result.data["title"] is None
+    if verb.changes and not dry and not idle:
+        audit.record(system, verb, audit.who(), values, end)
 
 
 def _report(result: Result, as_json: bool, would: list[str]) -> None:

@@ -72,7 +72,9 @@ def _roll_back(context: Context, values: Values) -> Result:
 def _recover(context: Context, values: Values) -> Result:
     if reset.is_pending(context.system):
         removed = reset.finish(context.system, context.conf)
-        return Result(("The factory reset is complete.",), {"removed": removed})
+        return Result(
+            ("The factory reset is complete.",), {"title": "factory reset", "removed": removed}
+        )
     found = commit.recover(context.system, boot=bool(values.get("boot")))
     if found is None:
         return Result(("Nothing to take back.",), {"title": None, "notes": []})

@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from appliance import facts, model
+from appliance import facts, firewall, model
 from appliance.commit_verbs import carry_out
 from appliance.model import Appliance
 from appliance.plan import Plan, Write, joined
 from appliance.self_test import SelfTest
 from appliance.verb import Context, Result
+from proxy.settings import Settings
 
-__all__ = ["CONFIRM_S", "as_data", "keep", "load", "stored"]
+__all__ = ["CONFIRM_S", "as_data", "firewall_of", "keep", "load", "stored"]
 
 CONFIRM_S: Final = 120.0
 
@@ -26,6 +27,14 @@ def load(context: Context) -> Appliance:
     return model.from_json(context.system.read(model.PATH))
 
 
+def firewall_of(context: Context, settings: Settings | None, wanted: Appliance) -> Plan:
+    """Return the plan that makes the firewall follow; an empty one where its rules stay."""
+    plan = firewall.plan(settings, wanted)
+    if all(context.system.read(one.path) == one.content for one in plan.writes):
+        return Plan(plan.title)
+    return plan
+
+
 def stored(wanted: Appliance) -> Write:
     return Write(model.PATH, model.to_json(wanted))
 
@@ -33,12 +42,14 @@ def stored(wanted: Appliance) -> Write:
 def keep(context: Context, wanted: Appliance, *plans: Plan, confirm: bool = False) -> Result:
     """Write the settings and what follows from them. Raises: Refusal."""
     title = plans[0].title
-    plan = joined(title, Plan(title, (stored(wanted),)), *plans)
+    settings, _ = facts.configured(context.system, context.conf)
+    rules = firewall_of(context, settings, wanted)
+    plan = joined(title, Plan(title, (stored(wanted),)), rules, *plans)
     if not confirm:
         return carry_out(context, plan)
-    test = SelfTest(context.system, context.conf)
-    if facts.configured(context.system, context.conf)[0] is None:
+    if settings is None:
         return carry_out(context, plan, confirm_s=CONFIRM_S)  # no proxy yet: nothing to test
+    test = SelfTest(context.system, context.conf)
     return carry_out(context, plan, confirm_s=CONFIRM_S, self_test=test)
 
 

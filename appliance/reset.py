@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import access, model, network, syslog, timekeeping, updates
+from appliance import access, firewall, model, network, syslog, timekeeping, updates
 from appliance.errors import Problems
 from appliance.model import Appliance
 from appliance.places import STATE, Places
@@ -23,6 +23,7 @@ _FILES: Final = (
     f"{STATE}/first-boot.complete",
     f"{STATE}/first-boot.json",
     f"{STATE}/console.json",
+    firewall.PATH,
     model.PATH,
     access.KEYS,
 )

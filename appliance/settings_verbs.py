@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from appliance import facts, proxy_setup
+from appliance import facts, keeping, proxy_setup
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.ini_edit import Change
@@ -22,9 +22,8 @@ from proxy.declaration import SECRET_MINIMUM
 from proxy.settings import DECLARATIONS, Settings, show
 from proxy.values import as_text
 
-__all__ = ["CONFIRM_S", "VERBS", "change", "replace", "text_of", "values_of"]
+__all__ = ["VERBS", "change", "replace", "text_of", "values_of"]
 
-CONFIRM_S: Final = 120.0
 _SECRET_BYTES: Final = 32
 
 
@@ -68,9 +67,10 @@ def replace(
     before, _ = facts.configured(system, context.conf)
     running = [one.name for one in facts.workers(system, places) if one.is_running]
     plan = proxy_setup.plan(title, places, text, before, after, running, extra=extra)
-    plan = joined(title, plan, Plan(title, removals=removals))
+    rules = keeping.firewall_of(context, after, keeping.load(context))
+    plan = joined(title, rules, plan, Plan(title, removals=removals))
     test = SelfTest(system, context.conf)
-    return carry_out(context, plan, confirm_s=CONFIRM_S, self_test=test)
+    return carry_out(context, plan, confirm_s=keeping.CONFIRM_S, self_test=test)
 
 
 def _reader(context: Context, extra: tuple[Write, ...]) -> Callable[[str], str]:

@@ -24,13 +24,14 @@ class Machine(System):
     """A machine whose disk is a folder, whose programs are a table and whose clock is set.
 
     `answers` maps "argv joined by blanks" to what the program says; others end well and silent.
-    What was run is in `ran`.
+    What was run is in `ran`, lines of the audit in `audited`.
     """
 
     def __init__(self, folder: Path, answers: dict[str, Completed] | None = None) -> None:
         super().__init__(str(folder))
         self.answers = answers or {}
         self.ran: list[str] = []
+        self.audited: list[str] = []
         self.pages: dict[str, Fetched] = {}
         self.up_s = 1000.0
         self.boot = "boot-1"
@@ -39,7 +40,7 @@ class Machine(System):
     def run(
         self, argv: tuple[str, ...], *, input: bytes = b"", timeout_s: float = 60.0
     ) -> Completed:
-        self.ran.append(words(argv))
+        (self.audited if argv[0] == "logger" else self.ran).append(words(argv))
         return self.answers.get(words(argv), Completed(0, "", ""))
 
     def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:

@@ -49,7 +49,7 @@ def test_a_long_value_is_cut() -> None:
 def test_it_goes_to_the_journal_under_its_own_name(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     audit.record(machine, _VERB, "root", {}, "refused")
-    assert machine.ran == [
+    assert machine.audited == [
         "logger --tag agent-proxy-audit --priority auth.notice -- "
         'verb="upstream proxy" who=root result=refused'
     ]

@@ -16,6 +16,7 @@ from tests.unit.appliance.machines import Machine, recorded
 from tests.unit.authority import issue
 
 _CANARY = "canary-secret-0123456789abcdef0123"
+_RULES = "systemctl restart agent-proxy-firewall.service"
 _TIMER = "systemctl start agent-proxy-rollback.timer"
 
 
@@ -44,7 +45,7 @@ def test_set_changes_one_line_and_waits(
     assert text(machine) == before.replace(
         "\nnetworks =\n", "\nnetworks = 8.7.6.5, 8.7.7.0/28\n", 1
     )
-    assert machine.ran == [_TIMER, "supervisorctl signal HUP agent-proxy:worker-0"]
+    assert machine.ran == [_TIMER, _RULES, "supervisorctl signal HUP agent-proxy:worker-0"]
     entry = machine.entry(CONF)
     assert entry is not None and entry.mode == 0o640
     machine.up_s += 121
@@ -58,6 +59,7 @@ def test_a_change_of_admin_restarts_one_worker_after_the_other(machine: Machine)
     assert run(machine, "settings", "set", "admin.port", "2014") == 0
     assert machine.ran == [
         _TIMER,
+        _RULES,
         "supervisorctl restart agent-proxy:worker-0",
         "supervisorctl restart agent-proxy:worker-1",
     ]
@@ -66,7 +68,7 @@ def test_a_change_of_admin_restarts_one_worker_after_the_other(machine: Machine)
 def test_nothing_is_signalled_where_nothing_runs(machine: Machine) -> None:
     machine.answers["supervisorctl status"] = Completed(4, "unix:///x no such file\n", "")
     assert run(machine, "settings", "set", "proxy.id", "45BCEBB32AA9") == 0
-    assert machine.ran == [_TIMER]
+    assert machine.ran == [_TIMER, _RULES]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_bad_input_is_refused_beside_its_field(
     found = next((one for one in problems if one["place"] == place), None)
     assert found is not None, problems
     assert found["message"] and remedy in found["remedy"]
-    assert _CANARY not in json.dumps(problems)
+    assert _CANARY not in json.dumps(problems) + "".join(machine.audited)
     assert machine.content() == before
     assert machine.ran == []
     assert commit.waiting(machine) is None

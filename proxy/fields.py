@@ -7,7 +7,8 @@ Strict where two readers could differ, and nothing is ever repaired:
 * a bare LF or CR, NUL, obs-fold, white space before a colon or an empty field name is refused
   (RFC 9112 2.2, 5.1, 5.2)
 * `Content-Length` and `Transfer-Encoding` never together, never twice; the only coding is
-  `chunked` (6.1, 6.3). Their `_` spellings, which some back ends read alike, are refused too
+  `chunked` (6.1, 6.3). Their spellings with `_` or another sign, which some back ends read
+  alike, are refused too
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import Final, NamedTuple, TypeAlias
 
 from proxy.errors import BadMessage, HeadTooLarge, RelayError
 
-__all__ = ["Framed", "Header", "connection_tokens", "read_framing", "split_fields"]
+__all__ = [
+    "SIGNS_AS_DASH",
+    "Framed",
+    "Header",
+    "canonical",
+    "connection_tokens",
+    "read_framing",
+    "split_fields",
+]
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -39,14 +48,26 @@ _MEANING: Final = {
     b"upgrade": _UPGRADE,
     b"host": _HOST_FIELD,
     b"expect": _EXPECT,
-    b"content_length": _AMBIGUOUS,
-    b"transfer_encoding": _AMBIGUOUS,
 }
+_AMBIGUOUS_NAMES: Final = frozenset((b"content-length", b"transfer-encoding"))
+SIGNS_AS_DASH: Final = bytes.maketrans(b"!#$%&'*+._`|~", b"-" * 13)
+
+
+@lru_cache(maxsize=1024)
+def canonical(name: bytes) -> bytes:
+    """Return `name` in lower case, every sign as `-`: how the most careless back end reads it.
+
+    CGI variables know neither case nor signs: Apache and PHP once made `_` of all of them.
+    """
+    return name.lower().translate(SIGNS_AS_DASH)
 
 
 @lru_cache(maxsize=1024)
 def _meaning(name: bytes) -> int:
-    return _MEANING.get(name.lower(), _OTHER)
+    meaning = _MEANING.get(name.lower(), _OTHER)
+    if meaning == _OTHER and canonical(name) in _AMBIGUOUS_NAMES:
+        return _AMBIGUOUS
+    return meaning
 
 
 def connection_tokens(value: bytes) -> frozenset[bytes]:
@@ -146,7 +167,7 @@ def read_framing(headers: list[Header], error: type[RelayError]) -> Framed:
         elif meaning == _EXPECT:
             expect = value if expect is None else expect + b", " + value
         else:
-            raise error("an underscore spelling of a framing field (Content_Length)")
+            raise error("a spelling of a framing field with another sign (Content_Length)")
     if chunked and length >= 0:
         raise error("Content-Length and Transfer-Encoding together (RFC 9112 6.1)")
     return Framed(length, chunked, options, upgrade, host, expect)

@@ -3,7 +3,8 @@
 Layer 0 (pure). Neighbours: `heads` below; `policy` chooses the rewrite, `relay` applies it.
 
 Strip first, add afterwards: what a caller wrote can never survive as something that we vouch
-for. Names are judged in any case and with `_` counted as `-`, since back ends exist that do.
+for. Names are judged in any case and with every sign counted as `-`, since back ends exist that
+do.
 Order, case and duplicates of what passes are kept; framing fields are written where they stood.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from proxy.fields import Header
+from proxy.fields import SIGNS_AS_DASH, Header, canonical
 from proxy.heads import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "TO_AGENT",
     "TO_PEER",
     "Rewrite",
-    "canonical",
     "field",
     "request_head",
     "response_head",
@@ -49,12 +49,6 @@ _TRACE_NAMES: Final = frozenset(b"forwarded via x-real-ip".split())
 _NOT_NOMINATED: Final = frozenset(
     b"close keep-alive upgrade host content-length transfer-encoding agent-route".split()
 )
-
-
-@lru_cache(maxsize=1024)
-def canonical(name: bytes) -> bytes:
-    """Return `name` in lower case with `_` as `-`: how a careless back end would read it."""
-    return name.lower().replace(b"_", b"-")
 
 
 @lru_cache(maxsize=1024)
@@ -97,7 +91,7 @@ def field(headers: list[Header], name: bytes) -> list[bytes]:
 
 
 def _without_nominated(headers: list[Header], options: frozenset[bytes]) -> list[Header]:
-    nominated = {option.replace(b"_", b"-") for option in options} - _NOT_NOMINATED
+    nominated = {option.translate(SIGNS_AS_DASH) for option in options} - _NOT_NOMINATED
     return [item for item in headers if canonical(item[0]) not in nominated]
 
 
@@ -115,8 +109,10 @@ def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes
         lines.append(b"Host: %b\r\n" % authority)
     for name, value in headers:
         nature = _nature(name)
-        if nature == _PASS or nature == _LENGTH:
+        if nature == _PASS:
             lines.append(b"%b: %b\r\n" % (name, value))
+        elif nature == _LENGTH:
+            lines.append(b"%b: %d\r\n" % (name, head.framing))  # 0005 is octal to some
         elif nature & strip:
             continue
         elif nature == _HOST:
@@ -158,6 +154,8 @@ def response_head(
                 lines.append(b"Transfer-Encoding: chunked\r\n")
         elif nature == _LENGTH and (status < 200 or status == 204):
             continue  # RFC 9110 8.6: never in these
+        elif nature == _LENGTH:
+            lines.append(b"%b: %d\r\n" % (name, int(value)))
         else:
             lines.append(b"%b: %b\r\n" % (name, value))
     lines.append(_connection_lines(head, client_minor, keep_alive))

@@ -14,6 +14,7 @@ from proxy import headers, route
 from proxy.callers import Caller, Identity, forwarded_for
 from proxy.destinations import Surroundings, Target, agent_target, destination, peer_target
 from proxy.errors import BadMessage, BadRoute, Forbidden, LoopDetected, NotReady
+from proxy.fields import canonical
 from proxy.headers import Rewrite
 from proxy.heads import RequestHead
 from proxy.settings import Peer, Settings
@@ -103,9 +104,9 @@ def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHea
     if not own_id:
         raise NotReady("[proxy] id is not set: no return route can lead through this proxy")
     claims = [
-        (headers.canonical(name), value)
+        (canonical(name), value)
         for name, value in head.headers
-        if headers.canonical(name).startswith(b"agent-proxy-")
+        if canonical(name).startswith(b"agent-proxy-")
     ]
     values = headers.field(head.headers, b"agent-route")
     if sorted(name for name, _ in claims) != _CLAIMS or len(values) != 1:

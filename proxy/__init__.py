@@ -31,6 +31,7 @@ One kind of I/O each:
                   `metrics` the counters as Prometheus reads them
     places        how many connections each zone and source may hold, and holds
     duplicates    whether two agents seem to share one identity
+    siblings      how the workers of a node ask each other
     probe         questions to an upstream for `check`; `outcome` is one line of it
 
 Put together:
@@ -40,6 +41,7 @@ Put together:
     introduction  the PROXY header of a balancer's connection
     worker        one process: signals, limits, drain; `entrances` watches the zones' listeners,
                   `listener` opens them, `handover` passes them on, `admin` shows all,
+                  `lookout` compares what the workers have seen,
                   `cautions` what is dangerous
     check, verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line

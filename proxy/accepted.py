@@ -80,6 +80,10 @@ class AcceptedStream(Stream):
     def version(self) -> str:
         return self._tls.version() or ""
 
+    def cipher(self) -> str:
+        name = self._tls.cipher()
+        return name[0] if name is not None else ""
+
     def resumed(self) -> bool:
         return bool(self._tls.session_reused)
 

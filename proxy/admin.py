@@ -7,8 +7,6 @@ request shows the whole node.
 
 from __future__ import annotations
 
-import glob
-import http.client
 import json
 import os
 import socket
@@ -17,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from gevent.pywsgi import WSGIServer
 
-from proxy import __version__, metrics
+from proxy import __version__, lookout, metrics, siblings
 from proxy.listener import open_listener
 from proxy.settings import digest
 
 if TYPE_CHECKING:
     from proxy.worker import Worker
 
-_SIBLING_TIMEOUT_S: Final = 2.0
 _BACKLOG: Final = 64
 
 Start: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
@@ -39,7 +36,7 @@ class Admin:
         self._address = settings.admin.address
         self._port = settings.admin.port
         self._run_dir = settings.admin.run_dir
-        self._path = os.path.join(self._run_dir, f"worker-{worker.number}.sock")
+        self._path = siblings.own_path(self._run_dir, worker.number)
         self._servers: list[WSGIServer] = []
 
     def open(self) -> None:
@@ -71,6 +68,9 @@ class Admin:
             return _respond(start, 200, {"live": True})
         if path == "/snapshot":
             return _respond(start, 200, self._snapshot())
+        if path.startswith("/sightings/"):
+            told = lookout.answer(self._worker.sightings, path, environ["QUERY_STRING"])
+            return _respond(start, 404 if told is None else 200, told)
         if path == "/ready":
             return self._ready(start)
         if path == "/metrics":
@@ -112,12 +112,10 @@ class Admin:
     def _snapshots(self) -> list[dict[str, Any]]:
         """Return one snapshot per worker that answers, this one's first."""
         own = [self._snapshot()]
-        pattern = os.path.join(glob.escape(self._run_dir), "worker-*.sock")
-        for path in sorted(glob.glob(pattern)):
-            if path != self._path:
-                snapshot = _ask(path)
-                if snapshot is not None:
-                    own.append(snapshot)
+        for path in siblings.paths(self._run_dir, self._worker.number):
+            snapshot = siblings.ask(path, "/snapshot")
+            if snapshot is not None:
+                own.append(snapshot)
         return sorted(own, key=lambda item: int(item["worker"]))
 
     def _status(self) -> dict[str, Any]:
@@ -172,27 +170,7 @@ def _gevent_socket(sock: socket.socket) -> socket.socket:
     return socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
 
 
-class _LocalConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_SIBLING_TIMEOUT_S)
-        self.sock.connect(self.host)
-
-
-def _ask(path: str) -> dict[str, Any] | None:
-    """Return a sibling's snapshot; None: it is gone and left its socket file."""
-    connection = _LocalConnection(path)
-    try:
-        connection.request("GET", "/snapshot", headers={"Host": "worker"})
-        content: dict[str, Any] = json.loads(connection.getresponse().read())
-        return content
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-
-
-def _respond(start: Start, status: int, content: dict[str, Any]) -> Iterable[bytes]:
+def _respond(start: Start, status: int, content: Any) -> Iterable[bytes]:
     body = json.dumps(content, indent=2).encode() + b"\n"
     phrase = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

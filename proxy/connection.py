@@ -12,13 +12,14 @@ import logging
 import socket
 import time
 from typing import Protocol
+from zlib import crc32
 
 from greenlet import getcurrent
 
 from proxy import own, policy, tunnel
 from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline, Deadlines, Expired
-from proxy.duplicates import Duplicates
+from proxy.duplicates import Sightings
 from proxy.errors import ClientGone, Internal, RelayError, RequestTimeout
 from proxy.headers import field
 from proxy.heads import NO_BODY, RequestHead
@@ -39,10 +40,8 @@ class Owner(Protocol):
 
     deadlines: Deadlines
     telemetry: Telemetry
-    duplicates: Duplicates
+    sightings: Sightings
     draining: bool
-
-    def suspect(self, zone: str, source: str, why: str) -> None: ...
 
     @property
     def ready_problems(self) -> list[str]: ...
@@ -165,11 +164,10 @@ class Connection:
 
     def _note_manner(self, stream: AcceptedStream, head: RequestHead) -> None:
         """Let it be noticed when two agents take turns under one identity."""
-        owner, caller = self._owner, self._accepted.caller
-        agent = b", ".join(field(head.headers, b"user-agent"))
-        manner = b"%b %b" % (stream.version().encode(), agent[:200])
-        if owner.duplicates.called((caller.zone, caller.source), manner, time.monotonic()):
-            owner.suspect(caller.zone, caller.source, "two programs take turns")
+        caller = self._accepted.caller
+        agent = crc32(b"".join(field(head.headers, b"user-agent")))
+        manner = (stream.version(), stream.cipher(), agent, crc32(head.host))
+        self._owner.sightings.called((caller.zone, caller.source), manner, time.monotonic())
 
     def _next_head(
         self, stream: AcceptedStream, deadline: Deadline, *, first: bool
@@ -276,7 +274,7 @@ class Connection:
         self.tunnelling = True
         telemetry.tunnels += 1
         if self._accepted.caller.kind == "agent":
-            self._owner.duplicates.tunnel_opened(record)
+            self._owner.sightings.tunnel_opened(record, time.monotonic())
         try:
             stream.queue(lease.responses.take_rest())
             lease.stream.queue(self._requests.take_rest())
@@ -288,7 +286,7 @@ class Connection:
         finally:
             telemetry.tunnels -= 1
             if self._accepted.caller.kind == "agent":
-                self._owner.duplicates.tunnel_closed(record)
+                self._owner.sightings.tunnel_closed(record)
         if record.end in ("target_reset", "client_reset"):
             stream.abort()
         else:

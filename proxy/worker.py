@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import random
 import resource
 import signal
@@ -27,10 +28,11 @@ from proxy.admin import Admin
 from proxy.callers import Caller
 from proxy.connection import Connection
 from proxy.deadline import Deadlines
-from proxy.duplicates import Duplicates
+from proxy.duplicates import Sightings
 from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
 from proxy.handover import Handover
+from proxy.lookout import Lookout
 from proxy.node import Node
 from proxy.places import Places
 from proxy.settings import Settings, Zone
@@ -76,7 +78,7 @@ class Worker:
         self.draining = False
         self.deadlines = Deadlines()
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
-        self.duplicates = Duplicates()
+        self.sightings = Sightings(f"{os.getpid()}-{time.monotonic()}")
         self.connections: set[Connection] = set()
         self.places = Places(settings, _fitting(settings))
         self.reload_problems: list[str] = []
@@ -87,6 +89,7 @@ class Worker:
         self._spare: list[greenlet] = []
         self._stopped = Event()
         self._warned_at = 0.0
+        self._lookout = Lookout(settings.admin.run_dir, number, self.sightings, self.suspect)
         self._admin = Admin(self)
         self._handover = Handover(
             settings.admin.run_dir, number, self.entrances.adopt, self.entrances.give_back
@@ -109,6 +112,7 @@ class Worker:
             gevent.spawn(self._probe_forever),
             gevent.spawn(self.entrances.watch_forever),
             gevent.spawn(self._tidy_forever),
+            gevent.spawn(self._lookout.look_forever),
         ]
         _log.info("worker %d of %s is up", self.number, __version__)
         cautions.log(settings)
@@ -309,8 +313,6 @@ class Worker:
         while True:
             gevent.sleep(_TIDY_EVERY_S)
             self.node.upstream.close_useless()
-            for zone, source in self.duplicates.look(time.monotonic()):
-                self.suspect(zone, source, "two tunnels live at once")
             for former in tuple(self._former):
                 node, connections = former
                 if connections.isdisjoint(self.connections):

@@ -199,7 +199,9 @@ def test_two_programs_under_one_identity_are_reported(
         assert (
             wire.ask(b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: ", agent, b"\r\n\r\n").status == 200
         )
-    assert node.worker.snapshot()["events"]["duplicate_identity"] == 1
+    eventually(
+        lambda: node.worker.snapshot()["events"].get("duplicate_identity") == 1, "it is reported"
+    )
     assert "two agents seem to call as 127.0.1.1" in node.worker.log
     errors = json.loads(node.get("/status")[1])["lastErrors"]
     assert [error["error"] for error in errors] == ["duplicate_identity"]

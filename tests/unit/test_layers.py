@@ -19,12 +19,12 @@ _PURE = (
     "settings zones callers destinations policy answers migration"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline places duplicates interfaces stream accepted dialled tls chain "
-    "certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
+    "configuration deadline places duplicates siblings interfaces stream accepted dialled tls "
+    "chain certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
-    "node own voice introduction connection listener handover entrances cautions admin worker "
-    "status_text check_upstream check verbs certificate_verbs arguments cli __main__"
+    "node own voice introduction connection listener handover entrances lookout cautions admin "
+    "worker status_text check_upstream check verbs certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION
 _MODULES = sorted(path.stem for path in _PROXY.glob("*.py") if path.stem != "__init__")

@@ -65,7 +65,8 @@ def _named(settings: Settings, places: Places, read: Callable[[str], bytes | Non
         key, equals, value = line.partition("=")
         if equals and key.strip().endswith("_file") and not key.strip().startswith("#"):
             value = value.strip().strip("\"'")
-            named.append(value if value.startswith("/") else f"{places.base}/{value}")
+            if value:
+                named.append(value if value.startswith("/") else f"{places.base}/{value}")
     inside = (path for path in named if path.startswith(f"{places.base}/") and ".." not in path)
     return list(dict.fromkeys(inside))
 

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -126,7 +125,7 @@ def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
     acting = DryRun(base) if dry else base
     show: Callable[[str], None] = _progress if not parsed.json else lambda line: None
     try:
-        result = verb.run(Context(acting, parsed.conf, time.time, show), values)
+        result = verb.run(Context(acting, parsed.conf, acting.now, show), values)
     except (Problems, Refusal):
         # Without its values: one that was refused may be a secret in the wrong place.
         _audit(base, verb, {}, "refused", dry=dry)

@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any, Final
 
 from appliance import facts, keeping, syslog, timekeeping, updates
-from appliance.errors import Problems, Refusal
+from appliance.errors import Problem, Problems, Refusal
 from appliance.places import Places
 from appliance.verb import Argument, Context, Result, Values, Verb
 
@@ -72,6 +72,9 @@ def _set_syslog(context: Context, values: Values) -> Result:
             given["target"] = target
         wanted = dataclasses.replace(now.syslog, **given)
     problems = syslog.validate(wanted)
+    if given.get("ca") is not None and not given["ca"].strip():
+        remedy = "Give a PEM file, or leave it out for the system's authorities."
+        problems.append(Problem("syslog.ca", "", "there is nothing in it", remedy))
     if problems:
         raise Problems(problems)
     plan = syslog.plan(now.syslog, wanted, Places(context.conf))

@@ -71,10 +71,10 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Time:
-    """`servers` empty: what DHCP names, or Debian's own."""
+    """`servers` empty: what DHCP names, or Debian's own. `timezone` empty keeps the machine's."""
 
     servers: tuple[str, ...] = ()
-    timezone: str = "Etc/UTC"
+    timezone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def validate(wanted: Time, zones: frozenset[str]) -> list[Problem]:
         message = f"there are more than {_SERVERS_MAX}"
         problems.append(Problem("time.servers", "", message, "Three or four are enough."))
     known = wanted.timezone in zones if zones else bool(_ZONE.fullmatch(wanted.timezone))
-    if not known:
+    if wanted.timezone and not known:
         remedy = "Give one such as Europe/Berlin or Etc/UTC: see `timedatectl list-timezones`."
         problems.append(Problem("time.timezone", wanted.timezone, "is no time zone", remedy))
     return problems
@@ -55,7 +55,7 @@ def plan(now: Time, wanted: Time, timezone: str) -> Plan:
     if writes != render(now):
         argv = ("systemctl", "restart", "systemd-timesyncd.service")
         actions.append(Action(argv, "restarting time synchronisation"))
-    if wanted.timezone != timezone:
+    if wanted.timezone and wanted.timezone != timezone:
         reverse = ("timedatectl", "set-timezone", timezone) if timezone else ()
         argv = ("timedatectl", "set-timezone", wanted.timezone)
         files = ("/etc/localtime",)

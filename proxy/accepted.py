@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from typing import Final
+from typing import Any, Final
 
 from proxy.stream import RECORD_BYTES, BrokenStream, Stream, flush, tls_reason, wait
 
@@ -32,7 +32,9 @@ class AcceptedStream(Stream):
         super().__init__(sock)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        # Without the calls that ssl.SSLObject puts around it.
+        wrapped: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._tls = wrapped._sslobj
         self._said_goodbye = False
 
     @property
@@ -75,7 +77,8 @@ class AcceptedStream(Stream):
 
     def certificate(self) -> bytes | None:
         """Return the peer's certificate (DER) if it showed one that was verified."""
-        return self._tls.getpeercert(binary_form=True)
+        certificate: bytes | None = self._tls.getpeercert(True)
+        return certificate
 
     def version(self) -> str:
         return self._tls.version() or ""
@@ -89,23 +92,31 @@ class AcceptedStream(Stream):
 
     def recv(self) -> bytes | None:
         """Return what arrived; b"": the peer is done; None: nothing whole yet. Never waits."""
-        raw = self._receive()
+        try:
+            raw = self._socket.recv(_RECV_BYTES)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise BrokenStream(f"reading: {error.strerror}") from error
         if not raw:
             return raw
         self._incoming.write(raw)
-        return self._decrypt()
+        return self._decrypt(len(raw))
 
     def recv_early(self) -> bytes | None:
         """Return what came in one piece with the end of the handshake, as `recv` does.
 
         Asked once, after `handshake`: nothing would make the socket readable for it again.
         """
-        return self._decrypt() if self._incoming.pending else None
+        pending = self._incoming.pending
+        return self._decrypt(pending) if pending else None
 
-    def _decrypt(self) -> bytes | None:
+    def _decrypt(self, expected: int) -> bytes | None:
+        """Return all that can be decrypted; None: no whole record. `expected` is a guess."""
+        tls = self._tls
         try:
-            data = self._tls.read(RECORD_BYTES)
-            if not data or not (self._incoming.pending or self._tls.pending()):
+            data: bytes = tls.read(expected)
+            if not data or not (self._incoming.pending or tls.pending()):
                 return data
             return self._read_on(data)
         except ssl.SSLWantReadError:
@@ -134,11 +145,12 @@ class AcceptedStream(Stream):
 
     def queue(self, data: bytes) -> None:
         """Encrypt `data` for sending; `flush` sends it."""
-        written = self._tls.write(data)
+        write = self._tls.write
+        written = write(data)
         if written < len(data):  # one record per write
             view = memoryview(data)
             while written < len(data):
-                written += self._tls.write(view[written:])
+                written += write(view[written:])
 
     def flush(self) -> bool:
         """Send what the kernel takes; True: all went. Raises: BrokenStream."""
@@ -154,8 +166,11 @@ class AcceptedStream(Stream):
         except OSError as error:
             self._unsent = b""
             raise BrokenStream(f"sending: {error.strerror}") from error
-        self._unsent = out[sent:] if sent < len(out) else b""
-        return not self._unsent
+        if sent == len(out):
+            self._unsent = b""
+            return True
+        self._unsent = out[sent:]
+        return False
 
     def goodbye(self) -> None:
         """Queue close_notify, so that the client may resume its session; once is enough.
@@ -165,9 +180,9 @@ class AcceptedStream(Stream):
         if not self._said_goodbye:
             self._said_goodbye = True
             try:
-                self._tls.unwrap()
+                self._tls.shutdown()
             except (ssl.SSLError, OSError):
-                pass  # unwrap wants the peer's close_notify too; ours is queued by now
+                pass  # it wants the peer's close_notify too; ours is queued by now
 
     def close(self) -> None:
         """Say goodbye, send what the kernel takes, and close. Never waits."""

@@ -22,7 +22,7 @@ from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
 from proxy.lease import Lease
-from proxy.stream import BUFFER_BYTES, BrokenStream, flush, wait
+from proxy.stream import BUFFER_BYTES, BrokenStream, Readiness, flush, wait
 from proxy.telemetry import Record
 
 _LATE: Final[dict[Blame, Callable[[str], RelayError]]] = {
@@ -244,16 +244,13 @@ class Exchange:
     def _sleep(self) -> None:
         """Wait for either side, and read what arrived."""
         client, upstream = self._client, self._lease.stream
-        if client.unsent:
-            watchers = [client.writable]
-        else:
-            watchers = [upstream.readable]
+        other: Readiness | None = None
         if upstream.unsent:
-            watchers.append(upstream.writable)
+            other = upstream.writable
         elif self._requests.buffered < BUFFER_BYTES:
-            watchers.append(client.readable)  # more of the body, or the caller going away
+            other = client.readable  # more of the body, or the caller going away
         self._bound()
-        ready = wait(*watchers)
+        ready = wait(client.writable if client.unsent else upstream.readable, other)
         if ready is upstream.readable:
             self._read_upstream()
         elif ready is client.readable:

@@ -43,10 +43,12 @@ FACTS: Final = ("TLS version", "cipher", "User-Agent", "Host")
 class Tunnel(Protocol):
     """What is needed of a tunnel's record."""
 
-    id: str
     zone: str
     source: str
     bytes_in: int
+
+    @property
+    def id(self) -> str: ...
 
 
 class Living(NamedTuple):

@@ -74,6 +74,9 @@ def _nature(name: bytes) -> int:
     return _PASS
 
 
+_RENDERED: Final = 4  # forms of one head that are remembered: next hops differ, but not by much
+
+
 class Rewrite(NamedTuple):
     """How a request's head changes on its way out."""
 
@@ -101,6 +104,17 @@ def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes
     Always HTTP/1.1, whatever the caller speaks.
     """
     strip, keep_host, added = rewrite
+    key = strip, keep_host, authority
+    start = head.rendered.get(key)
+    if start is None:
+        start = _request_head(head, strip, keep_host, authority)
+        if len(head.rendered) < _RENDERED:
+            head.rendered[key] = start
+    return b"".join((start, added, b"\r\n"))
+
+
+def _request_head(head: RequestHead, strip: int, keep_host: bool, authority: bytes) -> bytes:
+    """Return the request line and what passes of the fields."""
     headers = head.headers
     if not head.options <= _NOT_NOMINATED:
         headers = _without_nominated(headers, head.options)
@@ -124,8 +138,6 @@ def request_head(head: RequestHead, rewrite: Rewrite, authority: bytes) -> bytes
             lines.append(b"%b: %b\r\n" % (name, value))
     if head.upgrade is not None:
         lines.append(b"Connection: Upgrade\r\nUpgrade: %b\r\n" % head.upgrade)
-    lines.append(added)
-    lines.append(b"\r\n")
     return b"".join(lines)
 
 
@@ -137,6 +149,16 @@ def response_head(
     `keep_alive`: whether this connection goes on. `Proxy-Status` of a proxy further down reaches
     platform and peers (RFC 9209 section 2), never an agent.
     """
+    key = client_minor, keep_alive, to_agent
+    rendered = head.rendered.get(key)
+    if rendered is None:
+        rendered = head.rendered[key] = _response_head(head, client_minor, keep_alive, to_agent)
+    return rendered
+
+
+def _response_head(
+    head: ResponseHead, client_minor: int, keep_alive: bool, to_agent: bool
+) -> bytes:
     status = head.status
     strip = _HOP | _PROXY_STATUS if to_agent else _HOP
     headers = head.headers

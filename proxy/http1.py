@@ -93,7 +93,7 @@ class ResponseReader(Reader):
         head = self._take_head()
         if head is None:
             return NEED_DATA
-        parsed = read_response(head, self._limits, self._method, upgrading=self._upgrading)
+        parsed = read_response(head, self._limits, self._method, self._upgrading)
         if parsed.status < 200 and parsed.status != 101:
             self._interim += 1
             if self._interim > INTERIM_LIMIT:

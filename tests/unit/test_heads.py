@@ -338,14 +338,14 @@ def test_two_hosts_in_a_response_are_not_ours_to_judge() -> None:
 @pytest.mark.parametrize("line", [b"Cookie: a=b", b"aUTHORIZATION: x", b"X: " + b"y" * 1024])
 def test_head_with_credentials_or_a_large_one_is_not_remembered(line: bytes) -> None:
     limits = HeadLimits()
-    before = [cache.cache_info().currsize for cache in _CACHES]
+    before = [len(cache) for cache in _CACHES]
     for _ in range(2):
         request = heads.read_request(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % line, limits)
         response = heads.read_response(
             b"HTTP/1.1 200 OK\r\n%b\r\n" % line, limits, b"GET", upgrading=False
         )
         assert request.headers[1] == response.headers[0]
-    assert [cache.cache_info().currsize for cache in _CACHES] == before
+    assert [len(cache) for cache in _CACHES] == before
 
 
 def test_remembered_head_is_the_same_value() -> None:
@@ -357,4 +357,14 @@ def test_remembered_head_is_the_same_value() -> None:
         heads.read_request(head + b"A: b\r\n", HeadLimits(fields=1))
 
 
-_CACHES = (heads._remembered_request, heads._remembered_response)
+def test_what_is_remembered_is_bounded_and_the_oldest_goes() -> None:
+    first = heads.read_request(b"GET /first HTTP/1.1\r\nHost: a\r\n", HeadLimits())
+    for number in range(128):
+        heads.read_request(b"GET /%d HTTP/1.1\r\nHost: a\r\n" % number, HeadLimits())
+    assert len(heads._requests) == 128
+    again = heads.read_request(b"GET /first HTTP/1.1\r\nHost: a\r\n", HeadLimits())
+    assert again == first
+    assert again is not first
+
+
+_CACHES = (heads._requests, heads._responses)

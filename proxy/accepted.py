@@ -37,11 +37,6 @@ class AcceptedStream(Stream):
         self._tls = wrapped._sslobj
         self._said_goodbye = False
 
-    @property
-    def unsent(self) -> int:
-        """Bytes that are queued and not yet taken by the kernel."""
-        return len(self._unsent) + self._outgoing.pending
-
     def handshake(self, early: bytes = b"") -> None:
         """Finish the TLS handshake; `early` are bytes that arrived already.
 
@@ -151,12 +146,13 @@ class AcceptedStream(Stream):
             view = memoryview(data)
             while written < len(data):
                 written += write(view[written:])
+        self.unsent += len(data)
 
     def flush(self) -> bool:
         """Send what the kernel takes; True: all went. Raises: BrokenStream."""
-        out = self._unsent
-        if self._outgoing.pending:
-            out = out + self._outgoing.read() if out else self._outgoing.read()
+        out = self._outgoing.read()
+        if self._rest:
+            out = self._rest + out
         if not out:
             return True
         try:
@@ -164,12 +160,15 @@ class AcceptedStream(Stream):
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            self._unsent = b""
+            self._rest = b""
+            self.unsent = 0
             raise BrokenStream(f"sending: {error.strerror}") from error
         if sent == len(out):
-            self._unsent = b""
+            self._rest = b""
+            self.unsent = 0
             return True
-        self._unsent = out[sent:]
+        self._rest = out[sent:]
+        self.unsent = len(self._rest)
         return False
 
     def goodbye(self) -> None:

@@ -10,7 +10,14 @@ from __future__ import annotations
 import socket
 
 from proxy.destinations import Target
-from proxy.lease import Connection, Lease, authority, head_limits, open_connection, socket_options
+from proxy.lease import (
+    Connection,
+    Lease,
+    authority,
+    head_limits,
+    open_connection,
+    socket_options,
+)
 from proxy.settings import Endpoint, Settings
 from proxy.tls import Contexts
 
@@ -45,9 +52,7 @@ class Agents:
         )
         open_connection(connection, None, settings, "agent")
         host = f"[{target.host}]" if ":" in target.host else target.host
-        lease = Lease(connection, None, f"{host}:{target.port}".encode(), target.host)
-        lease.start(self._limits, 0.0)
-        return lease
+        return Lease(connection, self._limits, f"{host}:{target.port}".encode(), target.host)
 
 
 class Peers:
@@ -74,6 +79,4 @@ class Peers:
         )
         open_connection(connection, None, settings, "peer")
         name = authority(Endpoint(target.host, target.port))
-        lease = Lease(connection, None, name, target.host)
-        lease.start(self._limits, 0.0)
-        return lease
+        return Lease(connection, self._limits, name, target.host)

@@ -194,11 +194,12 @@ class Connection:
                     continue
                 if not data:
                     return None
-                if not begun:
-                    begun, self.idle = True, False
-                    deadline.within(head_s, RequestTimeout, "the request's head took too long")
+                self.idle = False
                 requests.feed(data)
                 event = requests.next_event()
+                if event is NEED_DATA and not begun:
+                    begun = True
+                    deadline.within(head_s, RequestTimeout, "the request's head took too long")
         assert isinstance(event, RequestHead)
         return event
 
@@ -256,7 +257,7 @@ class Connection:
             to_agent=self._accepted.caller.kind == "agent",
         )
         deadline.never()  # connecting has a bound of its own
-        lease = exchange.run(lambda fresh: node.lease(target, fresh=fresh), forward.rewrite)
+        lease = exchange.run(node.lease, target, forward.rewrite)
         if exchange.upgraded:
             with lease:
                 self._tunnel(stream, deadline, lease, record)

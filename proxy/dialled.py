@@ -25,10 +25,6 @@ class DialledStream(Stream):
         super().__init__(sock)
         self._tls = sock._sslobj
 
-    @property
-    def unsent(self) -> int:
-        return len(self._unsent)
-
     def recv(self) -> bytes | None:
         """Return what arrived; b"": a clean end; None: nothing whole yet.
 
@@ -43,20 +39,25 @@ class DialledStream(Stream):
         return data
 
     def queue(self, data: bytes) -> None:
-        self._unsent = self._unsent + data if self._unsent else data
+        self._rest = self._rest + data if self._rest else data
+        self.unsent = len(self._rest)
 
     def flush(self) -> bool:
         """Send what the kernel takes; True: all went. Raises: BrokenStream."""
-        while self._unsent:
+        rest = self._rest
+        while rest:
             try:
-                sent = self._tls.write(self._unsent)
+                sent = self._tls.write(rest)
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                return False
+                break
             except OSError as error:
-                self._unsent = b""
+                self._rest = b""
+                self.unsent = 0
                 raise BrokenStream(f"sending: {tls_reason(error)}") from error
-            self._unsent = self._unsent[sent:] if sent < len(self._unsent) else b""
-        return True
+            rest = rest[sent:] if sent < len(rest) else b""
+        self._rest = rest
+        self.unsent = len(rest)
+        return not rest
 
     def release(self) -> None:
         """Give the watchers back to the loop, before the socket is closed."""

@@ -46,6 +46,8 @@ class RequestReader(Reader):
         """
         if self._state != HEAD:
             return self._next_body_event()
+        if self._position == len(self._buffer):
+            return NEED_DATA
         # RFC 9112 2.2: an empty line before the request line is ignored; one, not a stream.
         head = self._take_head(2 if self._buffer.startswith(b"\r\n", self._position) else 0)
         if head is None:

@@ -8,12 +8,11 @@ the pool; we move the bytes. Its exceptions are translated here, once.
 from __future__ import annotations
 
 import errno
-import queue
 import select
 import socket
 import ssl
 import time
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import gevent
 from gevent import monkey
@@ -35,90 +34,22 @@ from proxy.heads import HeadLimits
 from proxy.http1 import ResponseReader
 from proxy.settings import Endpoint, Settings
 
+Connection: TypeAlias = HTTPSConnection
 _JUST_USED_S: Final = 0.1
 # Unpatched poll: 0.9 us a lease instead of 10 to 16 through gevent's (2026-11).
 _poll = monkey.get_original("select", "poll")
 
 
-class _Stack:
-    """The pool's container: last in, first out. No lock: one thread, and nothing here waits."""
-
-    def __init__(self, maxsize: int) -> None:
-        self._maxsize = maxsize
-        self._items: list[Any] = []
-
-    def get(self, block: bool = False, timeout: float | None = None) -> Any:
-        if not self._items:
-            raise queue.Empty
-        return self._items.pop()
-
-    def put(self, item: Any, block: bool = False) -> None:
-        if item is None:
-            return  # urllib3 fills new pools with None; an empty stack says the same
-        if len(self._items) >= self._maxsize:
-            raise queue.Full
-        self._items.append(item)
-
-    def qsize(self) -> int:
-        return len(self._items)
-
-    def take_useless(self) -> list[Connection]:
-        """Remove and return what can carry no request any more."""
-        useless = [connection for connection in self._items if not connection.is_connected]
-        if useless:
-            self._items = [item for item in self._items if item not in useless]
-        return useless
-
-
-class Connection(HTTPSConnection):
-    """A connection that carries its stream and reader, and knows how long it may lie idle."""
-
-    stream: DialledStream | None = None
-    responses: ResponseReader | None = None
-    idle_since = 0.0
-    idle_until = 0.0
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether the idle connection can carry a request, as far as can be known."""
-        now = time.monotonic()
-        if self.stream is None or now > self.idle_until or self.stream.readable.unasked:
-            return False
-        if now < self.idle_since + _JUST_USED_S:
-            return True  # the loop would have noticed; asking the kernel costs 2 us (2026-11)
-        poll = _poll()
-        poll.register(self.sock.fileno(), select.POLLIN)
-        return not poll.poll(0)  # readable while idle: closed, or bytes nobody asked for
-
-    def close(self) -> None:
-        if self.stream is not None:
-            self.stream.release()
-            self.stream = None
-        super().close()
-
-
-class Pool(HTTPSConnectionPool):
-    ConnectionCls = Connection
-    QueueCls = _Stack  # type: ignore[assignment]
-
-    def idle(self) -> Connection | None:
-        """Return a kept connection that is still good; the others on the way are closed."""
-        stack: Any = self.pool
-        while stack.qsize():
-            connection: Connection = stack.get()
-            if connection.is_connected:
-                return connection
-            connection.close()
-        return None
-
-
 class Lease:
-    """One connected socket for one exchange. `reusable` is set by the relay, with evidence."""
+    """One connected socket, for one exchange at a time.
+
+    `reusable` is set by the relay, with evidence; without it giving back closes.
+    """
 
     __slots__ = (
         "_connection",
-        "_keepalive_s",
-        "_pool",
+        "_idle_since",
+        "_kept",
         "address",
         "authority",
         "responses",
@@ -128,38 +59,102 @@ class Lease:
     )
 
     def __init__(
-        self, connection: Connection, pool: Pool | None, authority: bytes, address: str
+        self,
+        connection: Connection,
+        limits: HeadLimits,
+        authority: bytes,
+        address: str,
+        kept: Kept | None = None,
     ) -> None:
+        """`connection` is open; `kept` is where it may wait for the next exchange."""
         self._connection = connection
-        self._pool = pool
-        self._keepalive_s = 0.0
-        self.stream: DialledStream
-        self.responses: ResponseReader
+        self._kept = kept
+        self._idle_since = 0.0
+        self.stream = DialledStream(connection.sock)
+        self.responses = ResponseReader(limits)
         self.authority = authority
         self.address = address
         self.reusable = False
-        self.reused = connection.stream is not None
+        self.reused = False
 
-    def start(self, limits: HeadLimits, keepalive_s: float) -> None:
-        connection = self._connection
-        if connection.stream is None:
-            connection.stream = DialledStream(connection.sock)
-            connection.responses = ResponseReader(limits)
-        self.stream = connection.stream
-        assert connection.responses is not None
-        self.responses = connection.responses
-        self._keepalive_s = keepalive_s
+    def take_again(self) -> None:
+        self.reused = True
+        self.reusable = False
+
+    def give_back(self) -> None:
+        """End this exchange: keep the connection if that was proved safe, or close it."""
+        if self.reusable and self._kept is not None:
+            self._idle_since = time.monotonic()
+            self._kept.put(self)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self.stream.release()
+        self._connection.close()
+
+    def is_good(self, now: float, keepalive_s: float) -> bool:
+        """Whether the idle connection can carry a request, as far as can be known."""
+        idle_s = now - self._idle_since
+        if idle_s > keepalive_s or self.stream.readable.unasked:
+            return False
+        if idle_s < _JUST_USED_S:
+            return True  # the loop would have noticed; asking the kernel costs 2 us (2026-11)
+        poll = _poll()
+        poll.register(self._connection.sock.fileno(), select.POLLIN)
+        return not poll.poll(0)  # readable while idle: closed, or bytes nobody asked for
 
     def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.reusable and self._pool is not None:
-            self._connection.idle_since = time.monotonic()
-            self._connection.idle_until = self._connection.idle_since + self._keepalive_s
-            self._pool._put_conn(self._connection)
+        self.give_back()
+
+
+class Kept:
+    """Idle connections to one address, last in, first out; `most` of them, not for ever.
+
+    Not urllib3's own queue, which knows neither a lease nor an age and costs 5 us each time
+    (2026-11).
+    """
+
+    def __init__(self, most: int, keepalive_s: float) -> None:
+        self._most = most
+        self._keepalive_s = keepalive_s
+        self._leases: list[Lease] = []
+
+    def take(self, now: float) -> Lease | None:
+        """Return a connection that is still good; others on the way to it are closed."""
+        while self._leases:
+            lease = self._leases.pop()
+            if lease.is_good(now, self._keepalive_s):
+                lease.take_again()
+                return lease
+            lease.close()
+        return None
+
+    def put(self, lease: Lease) -> None:
+        if len(self._leases) < self._most:
+            self._leases.append(lease)
         else:
-            self._connection.close()
+            lease.close()
+
+    def close_useless(self, now: float) -> None:
+        """Close what can carry no request any more."""
+        good: list[Lease] = []
+        for lease in self._leases:
+            if lease.is_good(now, self._keepalive_s):
+                good.append(lease)
+            else:
+                lease.close()
+        self._leases = good
+
+    def close(self) -> None:
+        """Close all, and keep none from now on."""
+        self._most = 0
+        for lease in self._leases:
+            lease.close()
+        self._leases = []
 
 
 def head_limits(settings: Settings) -> HeadLimits:
@@ -189,11 +184,10 @@ def new_pool(
     address: str,
     context: ssl.SSLContext,
     proxy: ProxyManager | None,
-) -> Pool:
+) -> HTTPSConnectionPool:
     """Return a pool for one address of the upstream, through `proxy` where one is configured."""
     name = settings.upstream.server_name or endpoint.host
     options: dict[str, Any] = {
-        "maxsize": settings.upstream.connections,
         "timeout": Timeout(connect=settings.timeouts.connect),
         "ssl_context": context,
         "cert_reqs": "CERT_REQUIRED" if settings.upstream.verify else "CERT_NONE",
@@ -212,7 +206,7 @@ def new_pool(
             }
         )  # fmt: skip
         return pool  # type: ignore[no-any-return]
-    return Pool(address, endpoint.port, **options)
+    return HTTPSConnectionPool(address, endpoint.port, **options)
 
 
 def forward_proxy(settings: Settings) -> ProxyManager | None:
@@ -224,13 +218,11 @@ def forward_proxy(settings: Settings) -> ProxyManager | None:
     if upstream.http_proxy_user:
         password = upstream.http_proxy_password
         credentials = make_headers(proxy_basic_auth=f"{upstream.http_proxy_user}:{password}")
-    manager = ProxyManager(upstream.http_proxy, proxy_headers=credentials)
-    manager.pool_classes_by_scheme = {**manager.pool_classes_by_scheme, "https": Pool}
-    return manager
+    return ProxyManager(upstream.http_proxy, proxy_headers=credentials)
 
 
 def open_connection(
-    connection: Connection, pool: Pool | None, settings: Settings, whom: Blame
+    connection: Connection, pool: HTTPSConnectionPool | None, settings: Settings, whom: Blame
 ) -> None:
     """Connect and shake hands under one deadline. Raises: Unreachable, TimedOut, BadAnswer."""
     total = settings.timeouts.connect + settings.timeouts.tls_handshake

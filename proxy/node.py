@@ -76,8 +76,11 @@ class Node:
         except NotReady as error:
             return Accepted(caller, None, error)
 
-    def lease(self, target: Target, *, fresh: bool = False) -> Lease:
-        """Return a connected socket to `target`. Raises: Unreachable, TimedOut, BadAnswer."""
+    def lease(self, target: Target, fresh: bool = False) -> Lease:
+        """Return a connected socket to `target`; `fresh`: not one that was used before.
+
+        Raises: Unreachable, TimedOut, BadAnswer.
+        """
         if target.kind == "platform":
             return self.upstream.lease(fresh=fresh)
         if target.kind == "peer":

@@ -58,12 +58,14 @@ class Reader:
         "_remaining",
         "_scanned",
         "_state",
+        "_surely_fits",
     )
 
     _error: type[RelayError]
 
     def __init__(self, limits: HeadLimits) -> None:
         self._limits = limits
+        self._surely_fits = min(limits.line_bytes, limits.head_bytes)
         self._buffer = b""
         self._position = 0
         self._framing: Framing = NO_BODY
@@ -96,27 +98,30 @@ class Reader:
 
         `skip` bytes before it are passed over once it is whole.
         """
-        buffer, start = self._buffer, self._position + skip
-        if start == len(buffer):
-            return None
-        scan_from = max(start, start + self._scanned - 3)
+        buffer, start, scanned = self._buffer, self._position + skip, self._scanned
+        scan_from = start + scanned - 3 if scanned > 3 else start
         end = buffer.find(b"\r\n\r\n", scan_from)
-        line_end = buffer.find(b"\r\n", start)
         if end < 0:
-            # Of a line end that is only half here nothing is counted, or the split would matter.
-            reach = len(buffer)
-            self._check_size(start, line_end if line_end >= 0 else reach - 1, reach - 3)
-            # Refuse at once what can never become a head instead of waiting for the deadline.
-            if self._strays(start, scan_from, reach):
-                raise self._error(STRAY)
-            self._scanned = reach - start
+            self._judge_part(start, scan_from)
             return None
-        limits = self._limits
-        if line_end - start > limits.line_bytes or end - start > limits.head_bytes:
-            self._check_size(start, line_end, end)
+        if end - start > self._surely_fits:
+            self._check_size(start, buffer.find(b"\r\n", start), end)
         self._scanned = 0
         self._position = end + 4
         return buffer[start : end + 2]
+
+    def _judge_part(self, start: int, scan_from: int) -> None:
+        """Refuse at once what can never become a head instead of waiting for the deadline."""
+        buffer = self._buffer
+        reach = len(buffer)
+        if start == reach:
+            return
+        line_end = buffer.find(b"\r\n", start)
+        # Of a line end that is only half here nothing is counted, or the split would matter.
+        self._check_size(start, line_end if line_end >= 0 else reach - 1, reach - 3)
+        if self._strays(start, scan_from, reach):
+            raise self._error(STRAY)
+        self._scanned = reach - start
 
     def _check_size(self, start: int, line_end: int, end: int) -> None:
         """Refuse a first line or a head that is too long, unless it was malformed before that."""
@@ -155,31 +160,34 @@ class Reader:
 
     def _next_body_event(self) -> bytes | Mark:
         """Return a piece of body, END (once) or NEED_DATA."""
-        if self._state == _ENDED:
+        state = self._state
+        if state == _ENDED:
             self._state = HEAD
             return END
-        if self._state == _CHUNK_HEAD and not self._read_chunk_head():
-            return NEED_DATA
-        if self._state == _TRAILER:
+        if state == _COUNTED:
+            return self._read_counted()
+        if state == _CHUNK_HEAD:
+            if not self._read_chunk_head():
+                return NEED_DATA
+            return self._read_trailer() if self._state == _TRAILER else self._read_counted()
+        if state == _TRAILER:
             return self._read_trailer()
         if self._position == len(self._buffer):
             return NEED_DATA
-        if self._state == OPEN:
-            return self.take_rest()
-        if self._state == _CHUNK_END:
-            return self._read_chunk_end()
-        return self._read_counted()
+        return self.take_rest() if state == OPEN else self._read_chunk_end()
 
-    def _read_counted(self) -> bytes:
-        start = self._position
-        available = len(self._buffer) - start
-        if available <= self._remaining:
-            piece = self._buffer[start:] if start else self._buffer
+    def _read_counted(self) -> bytes | Mark:
+        buffer, start = self._buffer, self._position
+        available = len(buffer) - start
+        if not available:
+            return NEED_DATA
+        if available > self._remaining:
+            self._position = start + self._remaining
+            piece = buffer[start : self._position]
+        else:
+            piece = buffer[start:] if start else buffer
             self._buffer = b""
             self._position = 0
-        else:
-            self._position = start + self._remaining
-            piece = self._buffer[start : self._position]
         self._remaining -= len(piece)
         if not self._remaining:
             self._state = _CHUNK_END if self._framing == CHUNKED else _ENDED

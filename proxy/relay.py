@@ -12,11 +12,13 @@ decision was made; a lease is reusable only after a clean END with nothing left 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline
+from proxy.destinations import Target
 from proxy.errors import BadAnswer, Blame, ClientGone, RelayError, RequestTimeout, TimedOut
 from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
@@ -35,7 +37,8 @@ _CLEANLY: Final = "cleanly"
 _NOTHING, _MORE, _DONE = range(3)
 
 
-class Patience(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Patience:
     """How long an exchange waits, in seconds, and for whom."""
 
     answer: float
@@ -53,6 +56,7 @@ class Exchange:
     """One request and its response between an accepted and a leased connection."""
 
     __slots__ = (
+        "_arrived",
         "_awaits_continue",
         "_client",
         "_closed",
@@ -98,25 +102,30 @@ class Exchange:
         self._rechunk = False
         self._cut_short = False  # part of the request's body was never read
         self._write_failed = False
-        self.sending = True
+        self._arrived = False  # something of the response that was not looked at yet
+        self.sending = head.framing != NO_BODY
         self.upgraded = False
+        if not self.sending:
+            requests.next_event()  # END
 
-    def run(self, connect: Callable[[bool], Lease], rewrite: Rewrite) -> Lease:
-        """Relay the exchange and give the lease back; `connect(fresh)` makes one.
+    def run(
+        self, connect: Callable[[Target, bool], Lease], target: Target, rewrite: Rewrite
+    ) -> Lease:
+        """Relay the exchange and give the lease back; `connect(target, fresh)` makes one.
 
         After a 101 `upgraded` is true: the lease is still open, for a tunnel, and the caller's.
         Raises: RelayError; `record.responded` tells whether a response had begun by then.
         """
-        lease = connect(False)
+        lease = connect(target, False)
         try:
             self._relay(lease, rewrite)
         except _Stale:
-            lease.__exit__()
-            lease = connect(True)  # never reused, so it cannot be stale again
+            lease.close()
+            lease = connect(target, True)  # never reused, so it cannot be stale again
             self._relay(lease, rewrite)
         finally:
             if not self.upgraded:
-                lease.__exit__()
+                lease.give_back()
         return lease
 
     @property
@@ -128,6 +137,7 @@ class Exchange:
         head, upstream, client = self._head, lease.stream, self._client
         self._lease = lease
         self._closed = ""
+        self._arrived = False
         self._record.reused = lease.reused
         self._record.address = lease.address
         lease.responses.expect(head.method, upgrade=head.upgrade is not None)
@@ -137,11 +147,9 @@ class Exchange:
             room_wanted = self.sending and self._send_body()
             if upstream.unsent:
                 self._flush_upstream()
-            if room_wanted and not upstream.unsent:
-                continue
-            if not client.unsent and (
-                lease.responses.buffered or self._closed or progress == _MORE
-            ):
+                if room_wanted and not upstream.unsent:
+                    continue
+            if not client.unsent and (self._arrived or self._closed or progress == _MORE):
                 progress = self._take_response()
                 if progress == _DONE:
                     break
@@ -181,6 +189,7 @@ class Exchange:
 
     def _take_response(self) -> int:
         """Queue what is there of the response; _DONE at its END or after a 101."""
+        self._arrived = False
         responses = self._lease.responses
         pieces: list[bytes] = []
         size = 0
@@ -284,6 +293,7 @@ class Exchange:
             self._closed = str(error) or "broken"
             return
         if data:
+            self._arrived = True
             self._lease.responses.feed(data)
         elif data == b"":
             self._closed = _CLEANLY

@@ -69,11 +69,13 @@ class Readiness:
 class Stream(ABC):
     """What `relay` and `tunnel` need of a connection, and the two readinesses of its socket."""
 
-    __slots__ = ("_socket", "_unsent", "_writable", "readable")
+    __slots__ = ("_rest", "_socket", "_writable", "readable", "unsent")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._unsent = b""
+        self._rest = b""
+        self.unsent = 0
+        """Bytes that are queued and not yet taken by the kernel."""
         self.readable = Readiness(sock.fileno(), _READ)
         self._writable: Readiness | None = None
 
@@ -82,11 +84,6 @@ class Stream(ABC):
         if self._writable is None:
             self._writable = Readiness(self._socket.fileno(), _WRITE)
         return self._writable
-
-    @property
-    @abstractmethod
-    def unsent(self) -> int:
-        """Bytes that are queued and not yet taken by the kernel."""
 
     @abstractmethod
     def recv(self) -> bytes | None:

@@ -17,8 +17,8 @@ import gevent
 
 from proxy.errors import RelayError, TimedOut, Unreachable
 from proxy.lease import (
+    Kept,
     Lease,
-    Pool,
     authority,
     forward_proxy,
     head_limits,
@@ -35,11 +35,12 @@ _LEAVE_ALONE_S: Final = 2.0
 class Place:
     """One address of the upstream: its pool and how it has been doing."""
 
-    def __init__(self, endpoint: Endpoint, address: str, pool: Pool) -> None:
+    def __init__(self, endpoint: Endpoint, address: str, pool: Any, kept: Kept) -> None:
         self.endpoint = endpoint
         self.address = address
         self.authority = authority(endpoint)
         self.pool = pool
+        self.kept = kept
         self.last_success = 0.0
         self.last_failure = 0.0
         self.last_error = ""
@@ -94,12 +95,23 @@ class Upstream:
         Blocks up to the connect and handshake limits for each address.
         Raises: Unreachable, TimedOut, BadAnswer.
         """
-        self.refresh()
+        now = time.monotonic()
+        if now - self._resolved_at >= _RESOLVE_EVERY_S:
+            self.refresh()
+        if self._order and not fresh:
+            first = self._order[0]
+            if first.healthy and first.leave_alone_until <= now:
+                kept = first.kept.take(now)
+                if kept is not None:
+                    return kept
+        return self._lease_from_any(now, fresh=fresh)
+
+    def _lease_from_any(self, now: float, *, fresh: bool) -> Lease:
+        """Try all places in turn. Raises: Unreachable, TimedOut, BadAnswer."""
         if not self._order:
             raise Unreachable(
                 self._resolution_error or "no [upstream] endpoint is configured", token="dns_error"
             )
-        now = time.monotonic()
         ready = [place for place in self._order if place.leave_alone_until <= now]
         if not ready:
             raise TimedOut(
@@ -119,18 +131,15 @@ class Upstream:
 
     def _connect(self, place: Place, *, fresh: bool) -> Lease:
         """Lease from one place. Raises: Unreachable, TimedOut, BadAnswer."""
-        pool = place.pool
-        kept = None if fresh else pool.idle()
-        connection: Any = kept or pool._new_conn()
-        lease = Lease(connection, pool, place.authority, place.address)
+        kept = None if fresh else place.kept.take(time.monotonic())
         if kept is not None:
-            lease.start(self._limits, self._settings.timeouts.keepalive_out)
-            return lease
+            return kept
         # Only one request at a time finds out whether a place that timed out is back.
         if not place.healthy and place.leave_alone_until:
             place.leave_alone_until = time.monotonic() + _LEAVE_ALONE_S
+        connection = place.pool._new_conn()
         try:
-            open_connection(connection, pool, self._settings, "platform")
+            open_connection(connection, place.pool, self._settings, "platform")
         except RelayError as failure:
             place.last_failure = time.monotonic()
             place.last_error = failure.detail
@@ -139,9 +148,7 @@ class Upstream:
             raise
         place.last_success = time.monotonic()
         place.leave_alone_until = 0.0
-        lease.reused = False
-        lease.start(self._limits, self._settings.timeouts.keepalive_out)
-        return lease
+        return Lease(connection, self._limits, place.authority, place.address, place.kept)
 
     def probe(self) -> None:
         """Connect to every address once and close again, for readiness. Never raises."""
@@ -155,15 +162,14 @@ class Upstream:
 
     def close_useless(self) -> None:
         """Close idle connections beyond [timeouts] keepalive_out, or that the platform closed."""
+        now = time.monotonic()
         for place in self._places.values():
-            stack: Any = place.pool.pool
-            for connection in stack.take_useless() if stack is not None else ():
-                connection.close()
+            place.kept.close_useless(now)
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed by their exchange."""
         for place in self._places.values():
-            place.pool.close()
+            place.kept.close()
 
     def refresh(self) -> None:
         """Bring the addresses up to date. The first time it blocks, later it happens beside."""
@@ -196,7 +202,9 @@ class Upstream:
         key = (endpoint, address)
         if key not in self._places:
             pool = new_pool(self._settings, endpoint, address, self._context, self._proxy)
-            self._places[key] = Place(endpoint, address, pool)
+            keepalive_s = self._settings.timeouts.keepalive_out
+            kept = Kept(self._settings.upstream.connections, keepalive_s)
+            self._places[key] = Place(endpoint, address, pool, kept)
         return self._places[key]
 
 

@@ -99,8 +99,8 @@ class Telemetry:
     """The counters of one worker. Plain numbers: one thread, no locks.
 
     Exchanges are counted and written down in batches, a quarter of a second late at most: what
-    runs once for many stays in the processor's caches, what runs between two TLS handshakes does
-    not (NUMBERS). Whoever asks for the numbers gets them all.
+    runs for many in a row stays in the processor's caches, what runs between two TLS handshakes
+    does not. Whoever asks for the numbers gets them all.
     """
 
     def __init__(self, worker: int, log_format: str, *, access: bool, access_fd: int = 1) -> None:

@@ -324,3 +324,25 @@ def test_what_is_sent_on_is_always_a_head_that_we_would_take(
     again = parse_response(onward[:-2], LIMITS, b"GET", upgrading=False)
     assert (again.status, again.framing) == (200, 3)
     assert again.keep_alive is keep_alive
+
+
+def test_a_head_that_comes_again_is_rendered_for_each_next_hop_and_caller() -> None:
+    """The rendering stays with the head, but what differs must not stick to it."""
+    head = request(b"GET / HTTP/1.1", b"Host: a", b"Agent-Route: x", b"A: 1")
+    for _ in range(2):
+        for number in range(6):
+            authority, added = b"up:%d" % number, b"Via: 1.1 %d\r\n" % number
+            assert request_head(head, Rewrite(FROM_AGENT, False, added), authority) == (
+                b"GET / HTTP/1.1\r\nHost: %b\r\nA: 1\r\n%b\r\n" % (authority, added)
+            )
+        assert request_head(head, Rewrite(FROM_AGENT, True, b""), b"up:0") == (
+            b"GET / HTTP/1.1\r\nHost: a\r\nA: 1\r\n\r\n"
+        )
+        assert b"Agent-Route: x\r\n" in request_head(head, Rewrite(TO_PEER, False, b""), b"up:0")
+    assert len(head.rendered) <= 4
+    answer = response(b"HTTP/1.1 200 OK", b"Content-Length: 0", b"Proxy-Status: p")
+    for _ in range(2):
+        assert b"Connection: close" in answered(answer, keep_alive=False)
+        assert b"Connection: keep-alive" in answered(answer, client_minor=0)
+        assert answered(answer, to_agent=False).count(b"Proxy-Status") == 1
+        assert answered(answer).count(b"Proxy-Status") == 0

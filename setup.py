@@ -13,6 +13,7 @@ setup(
     version=_version.group(1),
     description="The way between a cloud management platform and agents it cannot reach",
     packages=["proxy", "appliance"],
+    package_data={"proxy": ["openssl.cnf"]},
     python_requires=">=3.11",
     install_requires=Path("requirements.in").read_text().split(),
     entry_points={

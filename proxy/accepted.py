@@ -75,6 +75,11 @@ class AcceptedStream(Stream):
         certificate: bytes | None = self._tls.getpeercert(True)
         return certificate
 
+    def certificate_ends_at(self) -> float:
+        """Return when the peer's verified certificate ends, in seconds since 1970; 0: none."""
+        shown = self._tls.getpeercert()
+        return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))) if shown else 0.0
+
     def version(self) -> str:
         return self._tls.version() or ""
 
@@ -190,6 +195,10 @@ class AcceptedStream(Stream):
             self.flush()
         except BrokenStream:
             pass  # nobody is left to be told
+        self._release()
+
+    def hang_up(self) -> None:
+        """Close after a failed handshake; no reset, which could take our alert along."""
         self._release()
 
     def close_after_reading(self, limit: int) -> None:

@@ -121,17 +121,25 @@ class Connection:
             return True
         except Expired as expired:
             event, detail = "tls_handshake_timeout", expired.error.detail
+            stream.abort()
         except BrokenStream as error:
             event, detail = "tls_handshake_failed", str(error)
+            stream.hang_up()
         caller, telemetry = self._accepted.caller, self._owner.telemetry
         telemetry.events[event] += 1
         # An agent whose operator forgot to install our certificate is seen nowhere else.
         telemetry.trouble(caller.kind, caller.source, caller.zone, event, detail)
-        stream.abort()
         return False
 
     def _compare_certificate(self, stream: AcceptedStream) -> None:
-        """Raises: BrokenStream when a peer has shown another certificate than [peers] names."""
+        """Raises: BrokenStream for another certificate than [peers] names, or one that has ended.
+
+        TLS looks at its dates in a whole handshake only, not when a session is resumed.
+        """
+        if self._accepted.caller.kind == "agent":
+            return
+        if stream.resumed() and 0 < stream.certificate_ends_at() <= time.time():
+            raise BrokenStream("TLS handshake: the certificate of the resumed session has ended")
         peer = self._accepted.caller.peer
         if peer is None:
             return

@@ -3,8 +3,16 @@
 Shell. Neighbours: `settings` says what is wanted; `worker` builds a `Contexts` at start and on
 reload; `stream` and `upstream` use them.
 
-Session tickets are made under a key of the context: a session of an agent's context can never be
-resumed in the platform's, which demands a certificate.
+Sessions. Tickets are made under a key of the context, which nobody else has: a session of an
+agent's context is never resumed in the platform's, which demands a certificate, nor in another
+worker, on another node or after a reload. (Python's ssl cannot share the key. An agent that comes
+to another worker pays a whole handshake, which is safe and costs 0.3 ms.) An agent's session says
+nothing about who it is: that is asked of each connection's address. Where a certificate is
+demanded there are no tickets: TLS 1.3 would renew them for ever, and the certificate's end,
+its CA or the lack of one would never be looked at again. TLS 1.2 then resumes by session ID, for
+two hours at most; `connection` looks at the certificate's end each time.
+
+`openssl.cnf` beside this file limits key exchange to elliptic curves: ssl has no setting for it.
 """
 
 from __future__ import annotations
@@ -97,7 +105,7 @@ def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> s
             shown = f"{listen.certificate}, {listen.key}"
             problems.append(_problem("[listen] certificate, key", shown, error, remedy))
     if client_ca:
-        context.verify_mode = ssl.CERT_REQUIRED
+        _demand_certificate(context)
         try:
             context.load_verify_locations(client_ca)
         except (OSError, ssl.SSLError) as error:
@@ -106,13 +114,19 @@ def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> s
     return context
 
 
+def _demand_certificate(context: ssl.SSLContext) -> None:
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+
+
 def _accepting_peer(settings: Settings, peer: Peer, problems: list[Problem]) -> ssl.SSLContext:
     """Return a context that lets only the certificate in the peer's file, or issued by it, in.
 
     `connection` then compares its SHA-256: OpenSSL knows files only, the operator compares sums.
     """
     context = _accepting(settings, "", [])
-    context.verify_mode = ssl.CERT_REQUIRED
+    _demand_certificate(context)
     # A self-signed certificate that is trusted by itself need not be an authority.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if peer.certificate_file:  # without a file nobody is let in

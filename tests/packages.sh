@@ -22,6 +22,8 @@ need bsdtar libarchive-tools
 need mcopy mtools
 need mkfs.vfat dosfstools
 need xorriso xorriso
+need testssl testssl.sh
+need sslscan sslscan
 need promtool prometheus
 [ -n "$missing" ] || exit 0
 

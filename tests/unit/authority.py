@@ -46,11 +46,12 @@ def issue(
     ca: bool = False,
     names: tuple[str, ...] = ("proxy.example.com",),
     key: Any = None,
-    begins_in_days: int = -1,
-    ends_in_days: int = 90,
+    begins_in_days: float = -1,
+    ends_in_days: float = 90,
     usage: x509.ObjectIdentifier | None = None,
+    revoked_at: str = "",
 ) -> Issued:
-    """Return a certificate for `name`, by `issuer` or by itself."""
+    """Return a certificate for `name`, by `issuer` or by itself; `revoked_at`: a CRL's URL."""
     key = key or ec_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
@@ -69,4 +70,9 @@ def issue(
         builder = builder.add_extension(alternative, critical=False)
     if usage is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+    if revoked_at:
+        place = x509.DistributionPoint(
+            [x509.UniformResourceIdentifier(revoked_at)], None, None, None
+        )
+        builder = builder.add_extension(x509.CRLDistributionPoints([place]), critical=False)
     return Issued(builder.sign(issuer.key if issuer else key, hashes.SHA256()), key)

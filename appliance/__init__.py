@@ -28,6 +28,14 @@ The world:
     commit        applies a plan so that a power cut leaves the old state or the new one
     install       places a release: units, drop-ins, users, links; `files/` mirrors the machine
 
+Diagnosis, each outcome with a remedy:
+    access_log    the proxy's access log as values
+    arrivals      who tries to reach the port, seen on the wire
+    diagnosis     what the parts share, and the words of a firewall ticket
+    diagnose_machine, diagnose_network, diagnose_arrivals
+                  the questions: to the machine, outwards, inwards
+    diagnostics   all of them, and those of proxy's `check`, within one deadline
+
 What an operator can do:
     audit         a line in the journal for each verb that changed something
     commit_verbs  confirm, rollback, recover
@@ -36,6 +44,7 @@ What an operator can do:
                   the proxy by setting, by zone, towards the platform, and its certificate
     network_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs, power_verbs
                   the machine: network, SSH, clock, log, updates, processes, backups, restart
+    diagnose_verbs
     verbs         all of them
     cli_values, cli
                   the command agent-proxy-appliance

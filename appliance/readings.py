@@ -19,6 +19,7 @@ __all__ = [
     "properties",
     "resolvers",
     "routes",
+    "way",
     "workers",
 ]
 
@@ -109,15 +110,25 @@ def _with_prefix(item: dict[str, Any]) -> str:
 def routes(*texts: str) -> tuple[Route, ...]:
     """Return what `ip -j route` says, without those that come with an address by themselves."""
     return tuple(
-        Route(
-            str(one.get("dst", "")),
-            str(one.get("gateway", "")),
-            str(one.get("dev", "")),
-            str(one.get("prefsrc", "")),
-        )
+        _route(one)
         for text in texts
         for one in _objects(text)
         if one.get("protocol") != "kernel" and one.get("dev") != "lo"
+    )
+
+
+def way(text: str) -> Route | None:
+    """Return what `ip -j route get` says; None: there is no way."""
+    found = [_route(one) for one in _objects(text)]
+    return found[0] if found and found[0].interface else None
+
+
+def _route(one: dict[str, Any]) -> Route:
+    return Route(
+        str(one.get("dst", "")),
+        str(one.get("gateway", "")),
+        str(one.get("dev", "")),
+        str(one.get("prefsrc", "")),
     )
 
 

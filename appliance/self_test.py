@@ -55,14 +55,12 @@ class SelfTest:
             ("upstream", lambda: reachable(known)),
             ("loopback exchange", lambda: exchange(system, known)),
         )
-        return [
-            _patiently(system, ask, _PATIENCE_S if name in expected else 0.0) for name, ask in asked
-        ]
+        end = system.uptime() + _PATIENCE_S  # one for all
+        return [_patiently(system, ask, end if name in expected else 0.0) for name, ask in asked]
 
 
-def _patiently(system: System, ask: Callable[[], Outcome], patience_s: float) -> Outcome:
-    """Ask until it passes or patience ends; at least once."""
-    end = system.uptime() + patience_s
+def _patiently(system: System, ask: Callable[[], Outcome], end: float) -> Outcome:
+    """Ask until it passes or the time is over; at least once."""
     while True:
         outcome = ask()
         if outcome.verdict == "PASS" or system.uptime() >= end:
@@ -157,9 +155,9 @@ def _own_agent_address(system: System, settings: Settings) -> tuple[str, str] | 
     """
     own = readings.interfaces(system.ask(("ip", "-j", "-d", "addr")).out)
     texts = [text.partition("/")[0] for one in own for text in one.addresses]
-    if settings.agents.allow_loopback:
-        texts.append("127.0.0.1")
     networks = [net for zone in settings.zones if not zone.interface for net in zone.networks]
+    if settings.agents.allow_loopback:  # the demonstration
+        texts += [str(net[min(1, net.num_addresses - 1)]) for net in networks if net.is_loopback]
     barred = (*settings.platform.networks, *settings.listen.balancers)
     for text in texts:
         address = ipaddress.ip_address(text)

@@ -29,11 +29,13 @@ from typing import Final, Literal, NamedTuple
 
 from appliance import owners
 
-__all__ = ["Busy", "Completed", "Entry", "Fetched", "Space", "System"]
+__all__ = ["NOT_FOUND", "TIMED_OUT", "Busy", "Completed", "Entry", "Fetched", "Space", "System"]
 
 _READ_LIMIT_BYTES: Final = 64 << 20
+_PIECE_BYTES: Final = 64 << 10
 _PAGE_LIMIT_BYTES: Final = 16 << 20
-_NOT_FOUND, _TIMED_OUT = 127, 124
+NOT_FOUND: Final = 127
+TIMED_OUT: Final = 124
 # What a program finds: no language, no PATH of whoever called, no secrets of the environment.
 _ENVIRONMENT: Final = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -129,8 +131,12 @@ class System:
     def read(self, path: str) -> bytes | None:
         """Return the content of a file, None if there is none. Raises: OSError."""
         try:
-            with open(self.path(path), "rb") as file:
-                return file.read(_READ_LIMIT_BYTES)
+            with open(self.path(path), "rb", buffering=0) as file:
+                # In pieces: for /proc/sys the kernel takes as much memory as it is asked for.
+                content = b""
+                while len(content) < _READ_LIMIT_BYTES and (piece := file.read(_PIECE_BYTES)):
+                    content += piece
+                return content
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -309,7 +315,7 @@ def _completed(argv: tuple[str, ...], input: bytes, timeout_s: float) -> Complet
             start_new_session=True,
         )
     except (FileNotFoundError, PermissionError) as error:
-        return Completed(_NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
+        return Completed(NOT_FOUND, "", f"{argv[0]}: {error.strerror}")
     with process:
         try:
             out, err = process.communicate(input, timeout=timeout_s)
@@ -318,5 +324,5 @@ def _completed(argv: tuple[str, ...], input: bytes, timeout_s: float) -> Complet
                 os.killpg(process.pid, signal.SIGKILL)
             out, _ = process.communicate()
             late = f"{argv[0]} did not end within {timeout_s:g} s and was stopped"
-            return Completed(_TIMED_OUT, out.decode(errors="replace"), late)
+            return Completed(TIMED_OUT, out.decode(errors="replace"), late)
     return Completed(process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))

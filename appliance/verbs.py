@@ -13,6 +13,7 @@ from appliance import (
     backup_verbs,
     certificate_verbs,
     commit_verbs,
+    diagnose_verbs,
     machine_verbs,
     network_verbs,
     platform_verbs,
@@ -36,6 +37,7 @@ VERBS: Final[tuple[Verb, ...]] = (
     *access_verbs.VERBS,
     *machine_verbs.VERBS,
     *backup_verbs.VERBS,
+    *diagnose_verbs.VERBS,
     *commit_verbs.VERBS,
 )
 

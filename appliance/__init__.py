@@ -35,6 +35,7 @@ Diagnosis, each outcome with a remedy:
     diagnose_machine, diagnose_network, diagnose_arrivals
                   the questions: to the machine, outwards, inwards
     diagnostics   all of them, and those of proxy's `check`, within one deadline
+    bundle        what support may see, by allow-list; `scrub` takes secrets out of logs
 
 What an operator can do:
     audit         a line in the journal for each verb that changed something

@@ -1,14 +1,17 @@
-"""The verb `diagnose`: PASS, FAIL and SKIP, one line each as soon as it is known.
+"""The verbs `diagnose`, PASS, FAIL and SKIP as soon as each is known, and `bundle`.
 
-Shell. Neighbours: `diagnostics` asks.
+Shell. Neighbours: `diagnostics` asks, `bundle` collects.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import Final
 
-from appliance import diagnostics
+from appliance import bundle, diagnostics
+from appliance.errors import Refusal
+from appliance.places import STATE
 from appliance.verb import Argument, Context, Result, Values, Verb
 from proxy.outcome import Outcome
 
@@ -16,6 +19,10 @@ __all__ = ["VERBS"]
 
 _DEADLINE_S: Final = 120
 _WAIT_S: Final = 60
+_BUNDLE_S: Final = 45
+_FOLDER: Final = f"{STATE}/bundles"
+_SUFFIX: Final = ".tar.gz"
+_KEPT: Final = 5
 
 
 def _diagnose(context: Context, values: Values) -> Result:
@@ -36,7 +43,52 @@ def _diagnose(context: Context, values: Values) -> Result:
     return Result((told,), data, 1 if counts["FAIL"] else 0)
 
 
+def _bundle(context: Context, values: Values) -> Result:
+    system = context.system
+    context.progress("diagnosing")
+    outcomes = [
+        one
+        for one in diagnostics.run(system, context.conf, deadline_s=_BUNDLE_S, wait_s=0)
+        if not context.stop()
+    ]
+    files = bundle.collect(system, context.conf, outcomes, context.progress)
+    when = context.now()
+    name = f"agent-proxy-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(when))}"
+    path = str(values.get("file") or f"{_FOLDER}/{name}{_SUFFIX}")
+    try:
+        system.write(path, bundle.packed(files, name, when), mode=0o600)
+        for old in system.list(_FOLDER)[:-_KEPT]:
+            system.remove(f"{_FOLDER}/{old}")
+    except OSError as error:
+        raise Refusal(f"{path} cannot be written: {error.strerror}") from error
+    sizes = {file: len(content) for file, content in sorted(files.items())}
+    lines = [f"{size:>9}  {file}" for file, size in sizes.items()]
+    lines.append(f"{path} holds these; no secret, key, body or query is in it.")
+    return Result(tuple(lines), {"file": path, "files": sizes})
+
+
 VERBS: Final = (
+    Verb(
+        "bundle",
+        "collect what support needs, without any secret, into one file",
+        _bundle,
+        (
+            Argument(
+                "file",
+                "file",
+                "where to",
+                "",
+                f"{_FOLDER}/agent-proxy-TIME.tar.gz",
+                positional=True,
+            ),
+        ),
+        (
+            "agent-proxy-appliance bundle",
+            "agent-proxy-appliance bundle /media/bundle.tar.gz --json",
+        ),
+        "Addresses, host names and log lines are in it. The last 5 are kept here.",
+        changes=True,
+    ),
     Verb(
         "diagnose",
         "test everything this node relies on, in both directions",

@@ -14,11 +14,11 @@ _PROXY = _APPLIANCE.parent / "proxy"
 # of appliance/__init__.py.
 _VALUES = (
     "errors codec model places plan ini_edit proxy_setup firewall readings fields network "
-    "timekeeping access syslog updates sealed backup access_log"
+    "timekeeping access syslog updates sealed backup access_log scrub"
 ).split()
 _WORLD = (
     "owners system dry_run facts overview commit reset self_test install arrivals diagnosis "
-    "diagnose_machine diagnose_network diagnose_arrivals diagnostics"
+    "diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle"
 ).split()
 _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "

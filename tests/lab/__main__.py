@@ -31,6 +31,8 @@ def main(names: list[str]) -> int:
         try:
             with Lab(say) as lab:
                 SCENARIOS[name](lab)
+        except Missing as missing:
+            say(f"   SKIPPED  {missing}")
         except (AssertionError, RuntimeError, OSError) as fault:
             say(f"   FAILED   {fault}")
             failed.append(name)

@@ -47,7 +47,7 @@ class Lab:
         if kind is not None:
             self._show_logs()
         for process in self._processes:
-            self.end(process)
+            self.end(process, kill=True)  # nothing is left to prove: no drain
         self.net.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
@@ -177,7 +177,7 @@ class Lab:
 
 
 class Proxy:
-    """One node with one worker, its proxy.ini as printed."""
+    """One node, its proxy.ini as printed."""
 
     def __init__(self, lab: Lab, machine: str, configuration: str, names: tuple[str, ...]) -> None:
         self.lab = lab
@@ -192,7 +192,12 @@ class Proxy:
         (self.home / "var" / "secret").chmod(0o600)
         self.conf = self.home / "conf" / "proxy.ini"
         self.text = lab.configuration(configuration)
-        self.process: Process
+        self.workers: list[Process] = []
+
+    @property
+    def process(self) -> Process:
+        """The first worker, of a node with one."""
+        return self.workers[0]
 
     @property
     def sha256(self) -> str:
@@ -204,24 +209,39 @@ class Proxy:
         shutil.copy(other.pair.certificate, self.home / "var" / "tls" / f"{name}.crt")
         self.text = self.text.replace(f"SHA-256-OF-{name.upper()}", other.sha256)
 
-    def start(self, *, ready: bool = True) -> Proxy:
+    def start(self, workers: int = 1) -> Proxy:
         self.conf.write_text(self.text)
-        words = ["-m", "proxy", "worker", "--conf", str(self.conf), "--number", "0"]
-        self.process = self.lab.spawn(self.machine, sys.executable, *words)
-        if ready:
-            self.lab.until(f"{self.machine} is ready", self.is_ready)
+        self.workers = [self._spawn(number) for number in range(workers)]
+        for number in range(workers):
+            self.until_ready(number)
         return self
 
-    def is_ready(self) -> bool:
-        return not self.snapshot()["readyProblems"]
+    def _spawn(self, number: int) -> Process:
+        words = ["-m", "proxy", "worker", "--conf", str(self.conf), "--number", str(number)]
+        return self.lab.spawn(self.machine, sys.executable, *words)
 
-    def snapshot(self) -> dict[str, Any]:
-        document: dict[str, Any] = order(self._socket, "GET", "/snapshot")
+    def restart(self, number: int) -> int:
+        """Let one worker drain and start it again; return its exit code."""
+        code = self.lab.end(self.workers[number])
+        self.workers[number] = self._spawn(number)
+        self.until_ready(number)
+        return code
+
+    def until_ready(self, number: int) -> None:
+        self.lab.until(
+            f"worker {number} of {self.machine} is ready",
+            lambda: not self.snapshot(number)["readyProblems"],
+        )
+
+    def snapshot(self, number: int = 0) -> dict[str, Any]:
+        path = self.home / "var" / "run" / f"worker-{number}.sock"
+        document: dict[str, Any] = order(path, "GET", "/snapshot")
         return document
 
-    @property
-    def _socket(self) -> Path:
-        return self.home / "var" / "run" / "worker-0.sock"
+    def count(self, event: str) -> int:
+        """Return how often something has happened in all workers."""
+        snapshots = [self.snapshot(number) for number in range(len(self.workers))]
+        return sum(one["events"].get(event, 0) for one in snapshots)
 
-    def zone(self, name: str) -> dict[str, Any]:
-        return next(zone for zone in self.snapshot()["zones"] if zone["name"] == name)
+    def zone(self, name: str, number: int = 0) -> dict[str, Any]:
+        return next(zone for zone in self.snapshot(number)["zones"] if zone["name"] == name)

@@ -1,6 +1,9 @@
 """A load of short requests from one VM: new connection each, as first-generation agents do.
 
 python -m tests.lab.load HOST:PORT SOURCE SECONDS     prints one JSON object
+
+`failed` has [client, begun, ended, fault] of each request that failed, `requests` [begun, ended]
+of all: seconds of a clock that the whole machine shares.
 """
 
 from __future__ import annotations
@@ -20,11 +23,13 @@ def main() -> int:
     proxy, source, seconds = parse_address(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     context = client_context(None)
     end = time.monotonic() + seconds
+    requests: list[tuple[float, float]] = []
     done: list[float] = []
-    failed: list[str] = []
+    failed: list[tuple[int, float, float, str]] = []
 
-    def work() -> None:
-        while time.monotonic() < end:
+    def work(client: int) -> None:
+        while (begun := time.monotonic()) < end:
+            fault = ""
             try:
                 with closing(dial(proxy, context, source=source)) as sock:
                     sock.settimeout(10)
@@ -32,18 +37,25 @@ def main() -> int:
                     reply = ask(sock, "POST", "/services/agent/alive", fields, b"{}")
                 if reply.status != 200:
                     raise OSError(f"status {reply.status}")
-                done.append(time.monotonic())
-            except OSError as fault:
-                failed.append(repr(fault))
+            except OSError as error:
+                fault = repr(error)
+            ended = time.monotonic()
+            requests.append((begun, ended))
+            if fault:
+                failed.append((client, begun, ended, fault))
+            else:
+                done.append(ended)
 
-    threads = [threading.Thread(target=work) for _ in range(THREADS)]
+    threads = [threading.Thread(target=work, args=(client,)) for client in range(THREADS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     done.sort()
     gaps = [later - earlier for earlier, later in zip(done, done[1:], strict=False)]
-    print(json.dumps({"done": len(done), "failed": failed, "gap": max(gaps, default=99.0)}))
+    slowest = max((ended - begun for begun, ended in requests), default=99.0)
+    report = {"done": len(done), "failed": failed, "gap": max(gaps, default=99.0)}
+    print(json.dumps({**report, "slowest": slowest, "requests": requests}))
     return 0
 
 

@@ -25,6 +25,9 @@ need xorriso xorriso
 need testssl testssl.sh
 need sslscan sslscan
 need promtool prometheus
+need rsyslogd "rsyslog rsyslog-openssl"
+need sshd openssh-server
+need systemd-analyze systemd
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

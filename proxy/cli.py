@@ -21,6 +21,9 @@ __all__ = ["run"]
 
 def run(parsed: Namespace) -> int:
     """Run the verb in `parsed`; return 0 well, 1 failed or refused, 2 configuration is wrong."""
+    from proxy import logs
+
+    sys.excepthook = logs.uncaught
     if parsed.verb == "worker":
         from proxy import worker
 

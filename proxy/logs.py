@@ -1,6 +1,9 @@
 """The event log: one line per thing that an operator acts on, to standard error.
 
 Shell. Neighbours: everything that logs. Access lines are not written here but by `telemetry`.
+
+A traceback is written without what its exceptions say: the text of a ValueError or a KeyError
+quotes the value, which may be a token or a body. Frames show our code only.
 """
 
 from __future__ import annotations
@@ -8,21 +11,29 @@ from __future__ import annotations
 import json
 import logging
 import re
+import resource
 import sys
 import time
-from typing import Final
+import traceback
+from types import TracebackType
+from typing import Any, Final
 
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-class _Plain(logging.Formatter):
+class _Discreet(logging.Formatter):
+    def formatException(self, ei: Any) -> str:  # Any: logging has a type of its own for it
+        return "".join(frames(ei[1])).rstrip("\n")
+
+
+class _Plain(_Discreet):
     converter = time.gmtime  # type: ignore[assignment]
 
     def format(self, record: logging.LogRecord) -> str:
         return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", super().format(record))
 
 
-class _Json(logging.Formatter):
+class _Json(_Discreet):
     def __init__(self, worker: int) -> None:
         super().__init__()
         self._worker = worker
@@ -39,6 +50,30 @@ class _Json(logging.Formatter):
         return json.dumps(content)
 
 
+def frames(error: BaseException | None) -> list[str]:
+    """Return the lines of a traceback, each exception by its type alone."""
+    if error is None:
+        return []
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    lines = [*frames(before), "and after that:\n"] if before is not None else []
+    lines.append("Traceback (most recent call last; what exceptions say is left out):\n")
+    lines += traceback.format_tb(error.__traceback__)
+    lines.append(f"{type(error).__module__}.{type(error).__qualname__}\n")
+    return lines
+
+
+def uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Write what nobody caught; for sys.excepthook."""
+    sys.stderr.write("".join(frames(error.with_traceback(where))))
+
+
+def uncaught_in_greenlet(
+    context: object, kind: type[BaseException], error: Any, where: TracebackType | None
+) -> None:
+    """Log what ended a greenlet; for gevent's hub, which would show the greenlet's arguments."""
+    logging.getLogger(__name__).error("a defect ended a greenlet", exc_info=error)
+
+
 def start(level: str, log_format: str, worker: int) -> None:
     """Send events of `level` and above to standard error; called again after a reload."""
     handler = logging.StreamHandler(sys.stderr)
@@ -51,3 +86,17 @@ def start(level: str, log_format: str, worker: int) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its word is in our errors
+
+
+def leave_no_core() -> None:
+    """Keep bodies, secrets and keys out of core dumps, files as well as those piped to a program.
+
+    The kernel ignores the limit where core_pattern is a pipe; the filter leaves no memory in it.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        with open("/proc/self/coredump_filter", "w", encoding="ascii") as file:
+            file.write("0")
+    except OSError as error:
+        text = "core dumps may hold secrets: coredump_filter: %s"
+        logging.getLogger(__name__).warning(text, error.strerror)

@@ -52,6 +52,9 @@ _SOON_DAYS: Final = 30
 def run(conf_path: str, number: int) -> int:
     """Run worker `number` until SIGTERM; return the exit code: 0 drained, 2 cannot start."""
     logs.start("info", "plain", number)
+    logs.leave_no_core()
+    hub: Any = gevent.get_hub()  # a method that is meant to be replaced
+    hub.print_exception = logs.uncaught_in_greenlet
     try:
         settings = configuration.load(conf_path)
         logs.start(settings.log.level, settings.log.format, number)

@@ -24,6 +24,9 @@ need mkfs.vfat dosfstools
 need xorriso xorriso
 need testssl testssl.sh
 need sslscan sslscan
+need strace strace
+need setpriv util-linux
+need systemd-analyze systemd
 need promtool prometheus
 need rsyslogd "rsyslog rsyslog-openssl"
 need sshd openssh-server

@@ -73,6 +73,7 @@ class Supervision:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for us; we end it in order
+                umask=0o077,  # of the logs; conf/supervisord.conf says why not there
                 preexec_fn=_end_with_parent,
             )
         deadline = time.monotonic() + 15

@@ -70,7 +70,7 @@ def test_confirm(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
         "left_s": 120.0,
     }
     assert cli.main(["confirm", "--dry-run"], machine) == 0
-    assert "would remove" in capsys.readouterr().out
+    assert "would run systemctl stop agent-proxy-rollback.timer" in capsys.readouterr().out
     assert cli.main(["confirm"], machine) == 0
     assert "a change: confirmed" in capsys.readouterr().out
     assert cli.main(["confirm"], machine) == 1

@@ -43,7 +43,8 @@ Put together:
                   `listener` opens them, `handover` passes them on, `admin` shows all,
                   `lookout` compares what the workers have seen,
                   `cautions` what is dangerous
-    check, verbs, certificate_verbs, status_text, arguments, cli, __main__
+    check         is the node ready; `check_listeners`, `check_networks`, `check_upstream` its parts
+    verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line
 
 The path of one request of an agent:

@@ -1,21 +1,26 @@
 """The verb `check`: is this node ready to serve, and if not, what to do.
 
-Shell. Neighbours: `configuration`, `tls`, `certificates`, `chain`, `check_upstream` below; `cli`
-prints. Outcomes come one by one, as they are known, and all within one deadline.
+Shell. Neighbours: `configuration`, `tls`, `certificates`, `chain` and the other `check_*` below;
+`cli` prints. Outcomes come one by one, as they are known, and all within one deadline.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 import resource
-import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from proxy import certificates, chain, check_upstream, configuration
+from proxy import (
+    certificates,
+    chain,
+    check_listeners,
+    check_networks,
+    check_upstream,
+    configuration,
+)
 from proxy.errors import ConfigurationProblems
 from proxy.outcome import Outcome, failed, passed, skipped
 from proxy.probe import Deadline, Shake
@@ -47,7 +52,9 @@ def run(conf: str, deadline_s: float) -> Iterator[Outcome]:
     yield _secret(settings)
     yield _platform(settings)
     yield from _certificate(settings)
-    yield from _listening(settings)
+    yield from check_listeners.listeners(settings)
+    yield from check_networks.zones(settings)
+    yield from check_networks.balancers(settings)
     yield _descriptors(settings)
     yield _run_directory(settings)
     yield from _upstream(settings, deadline)
@@ -107,34 +114,6 @@ def _certificate(settings: Settings) -> Iterator[Outcome]:
         yield failed("key", f"{listen.key} may be read by everybody", remedy)
 
 
-def _listening(settings: Settings) -> Iterator[Outcome]:
-    for address in settings.listen.addresses:
-        shown = f"{address} port {settings.listen.port}"
-        try:
-            _bind(address, settings.listen.port)
-        except OSError as error:
-            remedies = {
-                errno.EADDRINUSE: "Another program has this port: see `ss -ltnp`.",
-                errno.EADDRNOTAVAIL: "Give one of this machine's addresses: see `ip address`.",
-                errno.EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE.",
-            }
-            remedy = remedies.get(error.errno or 0, "See [listen] addresses and port.")
-            yield failed("listener", f"{shown}: {error.strerror}", remedy)
-        else:
-            yield passed("listener", f"{shown} can be used")
-
-
-def _bind(address: str, port: int) -> None:
-    """Bind as a worker does, without listening: beside running workers this disturbs nobody."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
-
-
 def _descriptors(settings: Settings) -> Outcome:
     name = "file descriptors"
     needed = 2 * settings.limits.connections + _SPARE_DESCRIPTORS
@@ -158,8 +137,10 @@ def _run_directory(settings: Settings) -> Outcome:
 def _upstream(settings: Settings, deadline: Deadline) -> Iterator[Outcome]:
     shakes: list[Shake] = []
     context: ssl.SSLContext | None = None
+    to_peers: ssl.SSLContext | None = None
     try:
-        context = contexts(settings).upstream
+        made = contexts(settings)
+        context, to_peers = made.upstream, made.to_peers
     except ConfigurationProblems as problems:
         for problem in problems.problems:
             if "[listen]" not in problem.key:  # reported with the certificate
@@ -174,3 +155,4 @@ def _upstream(settings: Settings, deadline: Deadline) -> Iterator[Outcome]:
     for endpoint in settings.upstream.endpoints:
         yield from check_upstream.endpoint(settings, context, endpoint, deadline, shakes)
     yield check_upstream.clock(shakes)
+    yield from check_networks.peers(settings, to_peers, deadline)

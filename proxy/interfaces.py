@@ -15,6 +15,8 @@ from typing import Final, Literal, TypeAlias
 State: TypeAlias = Literal["up", "down", "missing"]
 
 _SIOCGIFFLAGS: Final = 0x8913
+_SIOCGIFADDR: Final = 0x8915
+_LINK_SCOPE: Final = "20"
 _UP_AND_RUNNING: Final = 0x1 | 0x40
 _IFREQ: Final = struct.Struct("16sH22x")
 _SO_BINDTOIFINDEX: Final = 62
@@ -30,6 +32,26 @@ def state(device: str) -> State:
             return "missing"
     flags: int = _IFREQ.unpack(answer)[1]
     return "up" if flags & _UP_AND_RUNNING == _UP_AND_RUNNING else "down"
+
+
+def addresses(device: str) -> tuple[str, ...]:
+    """Return an interface's first IPv4 address and its IPv6 addresses but for link-local ones."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        try:
+            answer = fcntl.ioctl(sock, _SIOCGIFADDR, _IFREQ.pack(device.encode(), 0))
+            found.append(socket.inet_ntoa(answer[20:24]))
+        except OSError:
+            pass  # it has none
+    try:
+        with open("/proc/net/if_inet6", encoding="ascii") as table:
+            lines = [line.split() for line in table]
+    except OSError:
+        lines = []  # no IPv6 here
+    for address, *_, scope, _flags, name in lines:
+        if name == device and scope != _LINK_SCOPE:
+            found.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(address)))
+    return tuple(found)
 
 
 def others(zones: frozenset[str]) -> tuple[str, ...]:

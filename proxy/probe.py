@@ -24,6 +24,7 @@ __all__ = [
     "OutOfTime",
     "ProbeError",
     "Shake",
+    "certificate",
     "connect",
     "resolve",
     "shake_hands",
@@ -136,6 +137,18 @@ def shake_hands(
             return Shake(tls.version() or "TLS", expires_at, skew_s)
     except ssl.SSLCertVerificationError as error:
         raise ProbeError(error.verify_message, error.verify_code) from error
+    except ssl.SSLError as error:
+        raise ProbeError((error.reason or str(error)).lower().replace("_", " ")) from error
+    except (OSError, ValueError) as error:
+        raise ProbeError(_reason(error)) from error
+
+
+def certificate(sock: socket.socket, context: ssl.SSLContext, deadline: Deadline) -> bytes:
+    """Do TLS on `sock` and return the certificate that is shown, DER. Raises: ProbeError."""
+    try:
+        sock.settimeout(deadline.left())
+        with context.wrap_socket(sock) as tls:
+            return tls.getpeercert(binary_form=True) or b""
     except ssl.SSLError as error:
         raise ProbeError((error.reason or str(error)).lower().replace("_", " ")) from error
     except (OSError, ValueError) as error:

@@ -22,7 +22,7 @@ def own_path(run_dir: str, number: int) -> str:
     return os.path.join(run_dir, f"worker-{number}.sock")
 
 
-def paths(run_dir: str, number: int) -> Iterator[str]:
+def paths(run_dir: str, number: int = -1) -> Iterator[str]:
     """Yield the sockets of all workers but `number`; some may be left behind by dead ones."""
     own = own_path(run_dir, number)
     pattern = os.path.join(glob.escape(run_dir), "worker-*.sock")

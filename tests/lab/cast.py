@@ -243,5 +243,12 @@ class Proxy:
         snapshots = [self.snapshot(number) for number in range(len(self.workers))]
         return sum(one["events"].get(event, 0) for one in snapshots)
 
+    def checked(self, of: str) -> list[str]:
+        """Return the lines of `agent-proxy check` on this machine that speak of something."""
+        words = [sys.executable, "-m", "proxy", "--conf", str(self.conf), "check"]
+        command = self.lab.net.inside(self.machine, *words)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        return [line for line in done.stdout.splitlines() if of in line[6:28]]
+
     def zone(self, name: str, number: int = 0) -> dict[str, Any]:
         return next(zone for zone in self.snapshot(number)["zones"] if zone["name"] == name)

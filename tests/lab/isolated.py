@@ -157,6 +157,7 @@ def _interface_goes_down(lab: Lab, proxy: Proxy, found: dict[str, Any]) -> None:
         lab.until("it is reported", lambda n=number: proxy.zone("isolated-2", n)["problems"])
     problem = proxy.zone("isolated-2")["problems"][0]
     assert problem == "interface e2 is down", problem
+    _is_checked(lab, proxy)
     lab.call("first-1", found["first-1"])
     lab.call("last-1", found["last-1"])
     lab.net.ip("proxy", "link", "set", "e2", "up")
@@ -164,6 +165,20 @@ def _interface_goes_down(lab: Lab, proxy: Proxy, found: dict[str, Any]) -> None:
         lab.until("it is up", lambda n=number: not proxy.zone("isolated-2", n)["problems"])
     lab.until("first-2 is called again", lambda: lab.call("first-2", found["first-2"]) is None)
     lab.proved(f"e2 down: {problem!r} by each worker; isolated-1 goes on; e2 up: used again")
+
+
+def _is_checked(lab: Lab, proxy: Proxy) -> None:
+    lab.net.sysctl("proxy", "net/ipv4/conf/e1/rp_filter", "1")
+    lines = proxy.checked("zone isolated-1") + proxy.checked("zone isolated-2")
+    lab.net.sysctl("proxy", "net/ipv4/conf/e1/rp_filter", "0")
+    one, strict, two, _ = lines
+    assert one.startswith("PASS") and "e1 is up with 10.0.0.1" in one, one
+    assert "told apart by interface from isolated-2" in one, one
+    assert strict.startswith("FAIL") and "sysctl -w net.ipv4.conf.e1.rp_filter=2" in strict, strict
+    assert two.startswith("FAIL") and "`ip link set e2 up`" in two, two
+    (listener,) = proxy.checked("listener")
+    assert listener.startswith("PASS") and "2 of our workers" in listener, listener
+    lab.proved("agent-proxy check: e1 up, its rp_filter strict, e2 down, the port our workers'")
 
 
 def _interface_comes_and_goes(lab: Lab, proxy: Proxy, found: dict[str, Any]) -> None:

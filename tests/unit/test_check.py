@@ -217,13 +217,26 @@ def test_port_of_another_program(home: Path) -> None:
     assert "ss -ltnp" in outcome.remedy
 
 
-def test_port_of_a_running_worker_is_fine(home: Path) -> None:
-    with socket.socket() as worker:
-        worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        worker.bind(("127.0.0.1", 0))
-        worker.listen()
-        conf = _configured(home, listen=f"port = {worker.getsockname()[1]}\n{LISTEN}")
-        assert _outcomes(conf)["listener"].verdict == "PASS"
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_port_that_another_program_shares(home: Path, address: str) -> None:
+    """It can be bound, and the kernel would give part of the connections to that program."""
+    with socket.socket() as foreign:
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        foreign.bind((address, 0))
+        foreign.listen()
+        conf = _configured(home, listen=f"port = {foreign.getsockname()[1]}\n{LISTEN}")
+        outcome = _outcomes(conf)["listener"]
+    assert outcome.verdict == "FAIL"
+    assert f"(process {os.getpid()}) takes part of the connections" in outcome.detail
+
+
+def test_port_that_is_free_or_somebody_elses(home: Path) -> None:
+    with socket.socket() as bound, socket.create_server(("127.0.0.2", 0)) as elsewhere:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        bound.bind(("127.0.0.1", elsewhere.getsockname()[1]))  # and not listening
+        conf = _configured(home, listen=f"port = {elsewhere.getsockname()[1]}\n{LISTEN}")
+        outcome = _outcomes(conf)["listener"]
+    assert (outcome.verdict, outcome.detail.endswith("can be used")) == ("PASS", True)
 
 
 def test_too_few_descriptors(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,8 @@ _INPUT_OUTPUT = (
 ).split()
 _COMPOSITION = (
     "node own voice introduction connection listener handover entrances lookout cautions admin "
-    "worker status_text check_upstream check verbs certificate_verbs arguments cli __main__"
+    "worker status_text check_upstream check_listeners check_networks check verbs "
+    "certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION
 _MODULES = sorted(path.stem for path in _PROXY.glob("*.py") if path.stem != "__init__")

@@ -218,3 +218,11 @@ def test_unit_leaves_little_exposed() -> None:
     found = re.search(r"Overall exposure level.*: ([\d.]+) ", done.stdout)
     assert found is not None, done.stdout + done.stderr
     assert float(found[1]) <= WORST_EXPOSURE
+
+
+@needs_root
+def test_a_zones_interface_needs_no_capability() -> None:
+    """SO_BINDTODEVICE on a socket that has none yet: Linux 5.7 and newer."""
+    script = "import socket; s = socket.socket(); "
+    script += "s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b'lo')"
+    subprocess.run(["setpriv", *PRIVILEGE, str(BIN / "python"), "-c", script], cwd="/", check=True)

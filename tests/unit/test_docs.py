@@ -82,6 +82,29 @@ def test_every_setting_of_the_examples_exists() -> None:
             assert (section, key) in SETTINGS or (section, key) in SECRETS, f"[{section}] {key}"
 
 
+def test_every_test_that_answers_a_threat_exists() -> None:
+    """A row names `file::test`, or a folder of corpus files; all of them are there."""
+    text = (ROOT / "docs" / "security.md").read_text().partition("## Threats")[2]
+    rows = [line for line in text.partition("\n## ")[0].splitlines() if line.startswith("| ")][1:]
+    assert len(rows) >= 20
+    for row in rows:
+        named = re.findall(r"`((?:unit|integration|lab|demo|fuzz|soak|corpus)/[^`]+)`", row)
+        assert named, row
+        for one in named:
+            path, _, name = one.partition("::")
+            assert (ROOT / "tests" / path).exists(), one
+            assert not name or f"def {name}(" in (ROOT / "tests" / path).read_text(), one
+
+
+def test_the_table_of_security_defaults_is_right() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    rows = re.findall(r"^\| `\[(\w+)\] (\w+)` \| ([^|]+?) \|", text, re.MULTILINE)
+    assert len(rows) >= 10
+    for section, key, default in rows:
+        meant = SETTINGS[section, key].default
+        assert default == (meant or "not set"), (section, key, meant)
+
+
 def test_the_table_of_limits_is_complete_and_its_defaults_are_right() -> None:
     rows = _table("setting")
     named = {}

@@ -62,6 +62,10 @@ appliance-install: ## as root on Debian 12 or 13: make this machine an appliance
 wheels: ## download the pinned wheels for Debian 12 and 13 into WHEELS=folder
 	@sh appliance/wheels.sh $(or $(WHEELS),dist/wheels) 3.11 3.13
 
+.PHONY: release
+release: ## build a signed release: KEY=Ed25519 private key; wheels from WHEELS=folder or the network
+	@sh appliance/release.sh "$(KEY)" "$(WHEELS)"
+
 .PHONY: packages
 packages: ## install the Debian packages that tests and bench use, where that is allowed
 	@sh tests/packages.sh

@@ -15,6 +15,11 @@ Values, no world at all:
     fields        what may stand in a field
     backup, sealed
                   what a backup holds, and its encryption
+    passwords     the console's, judged and hashed
+    answers_file, answers
+                  answers of the first boot in all their forms, and what they mean
+    migrations    what later versions call differently in proxy.ini
+    release       a release as one signed file, judged before it is used
     readings      what programs and files of Linux say, as values
     verb          what a verb is; the command line and the menu are made from the same ones
 
@@ -27,6 +32,9 @@ The world:
     self_test     whether the node works, asked before a change and after it
     commit        applies a plan so that a power cut leaves the old state or the new one
     install       places a release: units, drop-ins, users, links; `files/` mirrors the machine
+    disk          grows the root file system
+    answer_sources, first_boot
+                  finds answers; sets the machine up in steps
 
 Diagnosis, each outcome with a remedy:
     access_log    the proxy's access log as values
@@ -46,6 +54,11 @@ What an operator can do:
     network_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs, power_verbs
                   the machine: network, SSH, clock, log, updates, processes, backups, restart
     diagnose_verbs
+    first_boot_verbs
+                  the first boot, for its unit and the console's wizard
+    upgrade, trial, upgrade_verbs
+                  a release beside the old one, tried, switched to, watched, or taken back
+    release_build makes a release
     verbs         all of them
     cli_values, cli
                   the command agent-proxy-appliance

@@ -5,7 +5,7 @@ switches to a release or back: `python -m appliance.install VERSION`. Run again 
 is different. What an earlier release placed and this one does not have is removed.
 
     /opt/agent-proxy/releases/VERSION/venv    programs
-                                     /files   a tree that mirrors /: goes to /etc and /usr
+                                     /files   a tree that mirrors /: goes to /etc and /opt
                                      /conf    agent-proxy.service, supervisord.conf, proxy.ini
     /opt/agent-proxy/current          -> releases/VERSION, switched in one step
     /opt/agent-proxy/venv             -> current/venv
@@ -23,15 +23,19 @@ from typing import Final
 from appliance import firewall
 from appliance.errors import Refusal
 from appliance.model import Appliance
+from appliance.plan import rendered
 from appliance.system import System
 
 __all__ = ["CURRENT", "HOME", "place", "switch"]
 
 HOME: Final = "/opt/agent-proxy"
 CURRENT: Final = f"{HOME}/current"
+# Until the first boot is complete every interface asks DHCP, so that answers can be fetched.
+_SET_UP: Final = "/var/lib/agent-proxy/first-boot.complete"
+_BEFORE: Final = "/etc/systemd/network/95-agent-proxy-first-boot.network"
 _PLACED: Final = "/var/lib/agent-proxy/placed.json"
 _UNIT: Final = "/etc/systemd/system/agent-proxy.service"
-_PROGRAMS: Final = ("/usr/libexec/",)
+_PROGRAMS: Final = ("/opt/agent-proxy/libexec/",)
 _SECRET_MODES: Final = {"/etc/sudoers.d/": 0o440}
 _ENABLED: Final = (
     "agent-proxy.service",
@@ -141,6 +145,9 @@ def _first_settings(system: System, release: str) -> None:
     if system.read(conf) is None:
         content = system.read(f"{release}/conf/proxy.ini") or b""
         system.write(conf, content, mode=0o640, owner="root:agent-proxy")
+    if system.entry(_SET_UP) is None:
+        lines = ["[Match]", "Type=ether", "", "[Network]", "DHCP=yes"]
+        system.write(_BEFORE, rendered(lines))
     if system.read(firewall.PATH) is None:
         for write in firewall.render(None, Appliance()):
             system.write(write.path, write.content, mode=write.mode, owner=write.owner)

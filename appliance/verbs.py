@@ -14,12 +14,14 @@ from appliance import (
     certificate_verbs,
     commit_verbs,
     diagnose_verbs,
+    first_boot_verbs,
     machine_verbs,
     network_verbs,
     platform_verbs,
     power_verbs,
     service_verbs,
     settings_verbs,
+    upgrade_verbs,
     zone_verbs,
 )
 from appliance.verb import Argument, Context, Kind, Result, Values, Verb
@@ -27,6 +29,8 @@ from appliance.verb import Argument, Context, Kind, Result, Values, Verb
 __all__ = ["VERBS", "Argument", "Context", "Kind", "Result", "Values", "Verb", "named"]
 
 VERBS: Final[tuple[Verb, ...]] = (
+    *first_boot_verbs.VERBS,
+    *upgrade_verbs.VERBS,
     *power_verbs.VERBS,
     *settings_verbs.VERBS,
     *network_verbs.VERBS,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any  # documents of JSON
 
 PATIENCE_S = 90.0
-_STATES = ("running", "degraded")
+_LAST_UNIT = "agent-proxy-first-boot.service"
 # systemd 257 wants to be told that control groups of the first version will do.
 _LEGACY = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
 
@@ -38,6 +38,7 @@ class Machine:
         self._netns = netns
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._terminal = -1
         self._reader: threading.Thread | None = None
         self.screen = ""
         for folder in (self.root, self.upper, self.home / "work"):
@@ -72,7 +73,7 @@ class Machine:
         return _run(*command, "-D", str(self.root), *words)
 
     def boot(self, *, binds: tuple[str, ...] = (), kernel: tuple[str, ...] = ()) -> Machine:
-        """Switch on, and wait until every unit that shall start has started, or failed."""
+        """Switch on, and wait until the first boot has come as far as it can."""
         network = (
             f"--network-namespace-path=/run/netns/{self._netns}"
             if self._netns
@@ -80,15 +81,20 @@ class Machine:
         )
         command = ["systemd-nspawn", "-q", "--register=no", "--keep-unit", network]
         command += [f"--hostname={self.name}", "--link-journal=no", "--resolv-conf=off"]
-        command += ["--timezone=off", "--console=pipe", "-D", str(self.root)]
+        command += ["--timezone=off", "--capability=CAP_NET_ADMIN", "-D", str(self.root)]
         command += [f"--bind-ro={bind}" for bind in binds]
+        self._terminal, end = os.openpty()  # its /dev/console
         self._process = subprocess.Popen(
             [*command, f"--setenv={_LEGACY}", "-b", *kernel],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdin=end,
+            stdout=end,
+            stderr=end,
+            start_new_session=True,
         )
-        self._reader = threading.Thread(target=self._read_screen, args=(self._process,))
+        os.close(end)
+        self._reader = threading.Thread(
+            target=self._read_screen, args=(self._terminal,), daemon=True
+        )
         self._reader.start()
         self._leader = self.until("its init runs", self._find_leader)
         self.until("it has booted", self._has_booted)
@@ -107,6 +113,11 @@ class Machine:
             self.try_run("systemctl", "poweroff", "--no-block")
             self._ended(self._process)
 
+    def take_disk(self, place: Path) -> Path:
+        """Move what was written to `place`, as a layer for other machines; return it."""
+        _run("umount", str(self.root))
+        return self.upper.rename(place)
+
     def close(self) -> None:
         self.kill()
         subprocess.run(["umount", "-l", str(self.root)], check=False, capture_output=True)
@@ -114,20 +125,18 @@ class Machine:
 
     def _ended(self, process: subprocess.Popen[bytes]) -> None:
         try:
-            process.wait(60)
+            process.wait(20)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
         if self._reader is not None:
             self._reader.join(10)
-        if process.stdout is not None:
-            process.stdout.close()
+        os.close(self._terminal)
         self._process, self._leader = None, 0
 
-    def _read_screen(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):
-            while piece := os.read(process.stdout.fileno(), 4096):
+    def _read_screen(self, terminal: int) -> None:
+        with contextlib.suppress(OSError):  # EIO: nobody has its other end any more
+            while piece := os.read(terminal, 4096):
                 self.screen = (self.screen + piece.decode(errors="replace"))[-100_000:]
 
     def _find_leader(self) -> int:
@@ -141,7 +150,8 @@ class Machine:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"{self.name} went down: {self.screen[-1500:]}")
-        return self.try_run("systemctl", "is-system-running").stdout.strip() in _STATES
+        state = self.try_run("systemctl", "show", "-P", "ActiveState", _LAST_UNIT).stdout.strip()
+        return state in ("active", "failed")
 
     # -- what runs on it
 
@@ -181,7 +191,7 @@ class Machine:
         return self.run("journalctl", "--no-pager", "-o", "short-monotonic", *words)
 
     def ready(self) -> Any:
-        return json.loads(self.run("curl", "-fsS", "-m", "3", "http://127.0.0.1:2004/ready"))
+        return json.loads(self.run("curl", "-sS", "-m", "3", "http://127.0.0.1:2004/ready"))
 
     def until(self, what: str, condition: Callable[[], Any], patience_s: float = PATIENCE_S) -> Any:
         """Return the first true value. Raises: AssertionError with the last complaint."""

@@ -14,16 +14,19 @@ _PROXY = _APPLIANCE.parent / "proxy"
 # of appliance/__init__.py.
 _VALUES = (
     "errors codec model places plan ini_edit proxy_setup firewall readings fields network "
-    "timekeeping access syslog updates sealed backup access_log scrub"
+    "timekeeping access syslog updates sealed backup access_log scrub "
+    "passwords answers_file answers migrations release"
 ).split()
 _WORLD = (
     "owners system dry_run facts overview commit reset self_test install arrivals diagnosis "
-    "diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle"
+    "diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle disk "
+    "answer_sources first_boot"
 ).split()
 _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "
     "access_verbs machine_verbs service_verbs certificate_verbs backup_verbs power_verbs "
-    "diagnose_verbs verbs cli_values cli"
+    "diagnose_verbs first_boot_verbs trial upgrade upgrade_verbs release_build "
+    "verbs cli_values cli"
 ).split()
 _ORDER = _VALUES + _WORLD + _VERBS
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")

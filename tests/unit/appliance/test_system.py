@@ -121,3 +121,8 @@ def test_a_dry_run_reads_what_it_would_have_written(tmp_path: Path) -> None:
     assert dry.read("/f") is None and dry.entry("/f") is None
     assert System(str(tmp_path)).read("/f") == b"old"
     assert [one.kind for one in dry.recorded] == ["write", "run", "remove"]
+
+
+def test_what_the_kernel_refuses_to_give_in_one_piece_is_read() -> None:
+    """proc(5): a read of /proc/sys of 64 MiB at once fails with ENOMEM."""
+    assert System().read("/proc/sys/kernel/hostname")

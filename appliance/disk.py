@@ -1,0 +1,52 @@
+"""Grows the partition and the file system of / to the disk: `python -m appliance.disk`.
+
+Shell; run by agent-proxy-grow.service at every start. growpart (cloud-guest-utils) moves the
+partition's end, systemd-growfs the file system's, while it is mounted. Where / is no partition of
+a disk (a whole disk, LVM, an overlay) only the file system is grown, or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any, Final
+
+from appliance.system import System
+
+__all__ = ["grow"]
+
+_GROWFS: Final = "/usr/lib/systemd/systemd-growfs"
+_NOTHING_TO_GROW: Final = 1  # growpart: NOCHANGE
+
+
+def grow(system: System) -> list[str]:
+    """Return what was done. What cannot be grown is left as it is, with the reason."""
+    lines = []
+    source = system.ask(("findmnt", "--noheadings", "--output", "SOURCE", "/")).out.strip()
+    if not source.startswith("/dev/"):
+        return [f"/ is on {source or 'nothing known'}: not ours to grow"]
+    found = system.ask(("lsblk", "--json", "--nodeps", "--output", "TYPE,PKNAME,PARTN", source))
+    device = _device(found.out)
+    if device.get("type") == "part" and device.get("pkname") and device.get("partn"):
+        argv = ("growpart", f"/dev/{device['pkname']}", str(device["partn"]))
+        done = system.run(argv)
+        if done.code not in (0, _NOTHING_TO_GROW):
+            return [f"{' '.join(argv)} failed with {done.code}: {done.said}"]
+        lines.append(done.out.strip() or "the partition fills the disk")
+    done = system.run((_GROWFS, "/"))
+    lines.append("the file system fills it" if done.code == 0 else f"not grown: {done.said}")
+    return lines
+
+
+def _device(text: str) -> dict[str, Any]:
+    # Any: what lsblk writes as JSON.
+    try:
+        devices: list[dict[str, Any]] = json.loads(text or "{}").get("blockdevices", [])
+    except ValueError:
+        return {}
+    return devices[0] if devices else {}
+
+
+if __name__ == "__main__":
+    for line in grow(System()):
+        sys.stdout.write(f"{line}\n")

@@ -22,6 +22,13 @@ _METADATA: Final = frozenset(
     ipaddress.ip_address(text)
     for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
 )
+_REFUSALS: Final = {
+    "1 address": "route_address",
+    "2 forbidden": "route_forbidden",
+    "3 zone": "route_zone",
+    "3 port": "route_port",
+    "4 seal": "route_seal",
+}
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -53,6 +60,11 @@ class Decision(NamedTuple):
     rule: str
     allowed: bool
     detail: str
+
+    @property
+    def refusal(self) -> str:
+        """Return what a refusal by this rule is counted as."""
+        return _REFUSALS[self.rule]
 
 
 def destination(

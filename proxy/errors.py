@@ -95,15 +95,23 @@ class RelayError(ProxyError):
     default_token: ClassVar[str] = "proxy_internal_error"
     default_blame: ClassVar[Blame] = "proxy"
 
-    def __init__(self, detail: str, *, token: str = "", blame: Blame | None = None) -> None:
+    refusal: str = ""
+    """What it is counted as among the refusals; "" for what is none."""
+
+    def __init__(
+        self, detail: str, *, token: str = "", blame: Blame | None = None, refusal: str = ""
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.token = token or self.default_token
         self.blame: Blame = blame or self.default_blame
+        if refusal:
+            self.refusal = refusal
 
 
 class BadMessage(RelayError):
     status = 400
+    refusal = "message"
     default_token = "http_request_error"
     default_blame = "client"
 
@@ -137,23 +145,26 @@ class BadProxyHeader(BadMessage):
 
 
 class BadRoute(BadMessage):
-    pass
+    refusal = "route"
 
 
 class Forbidden(RelayError):
     status = 403
+    refusal = "caller"
     default_token = "http_request_denied"
     default_blame = "client"
 
 
 class Misdirected(RelayError):
     status = 421
+    refusal = "misdirected"
     default_token = "destination_not_found"
     default_blame = "client"
 
 
 class LoopDetected(RelayError):
     status = 508
+    refusal = "loop"
     default_token = "proxy_loop_detected"
     default_blame = "client"
 

@@ -112,7 +112,8 @@ def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHea
     if sorted(name for name, _ in claims) != _CLAIMS or len(values) != 1:
         raise Forbidden(
             f"peer {peer.id}: an agent's request carries Agent-Proxy-Id, -Zone, -Source and "
-            "Agent-Route, each once"
+            "Agent-Route, each once",
+            refusal="peer_identity",
         )
     way = route.parse(values[0])
     said = tuple(value.decode("latin-1") for _, value in sorted(claims))
@@ -154,7 +155,9 @@ def _from_above(
     for decision in destination(settings, hop, surroundings(), keys):
         if not decision.allowed:
             raise Forbidden(
-                f"{decision.rule}: {decision.detail}", token="destination_ip_prohibited"
+                f"{decision.rule}: {decision.detail}",
+                token="destination_ip_prohibited",
+                refusal=decision.refusal,
             )
     return Forward(agent_target(hop), Rewrite(headers.TO_AGENT, False, b""))
 

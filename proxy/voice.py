@@ -61,6 +61,7 @@ class Voice:
         record.end = _end_word(error)
         if not isinstance(error, ClientGone):
             self._telemetry.error(record, error.token, error.blame, error.detail)
+            self._count(error)
         if record.responded or isinstance(error, ClientGone):
             if record.responded and not isinstance(error, ClientGone):
                 record.end = "broke_off"
@@ -79,12 +80,17 @@ class Voice:
         try:
             record.end = _end_word(error)
             telemetry.error(record, error.token, error.blame, error.detail)
+            self._count(error)
             answer = self._answer(error)
             record.status = answer.status
             self._send(answers.answer_bytes(answer, method=b"-", keep_alive=False, client_minor=1))
             close_after(self._stream, self._deadline, drop=True)
         finally:
             telemetry.finish(record)
+
+    def _count(self, error: RelayError) -> None:
+        if error.refusal:
+            self._telemetry.events["refused_" + error.refusal] += 1
 
     def say(self, answer: answers.Answer, head: RequestHead, record: Record, *, keep: bool) -> bool:
         """Send an answer of our own; `keep` only for a request without a body, not relayed."""

@@ -78,29 +78,29 @@ def spelled(host: str, port: int, seal: str = "", *, ids: bytes = b'"%b", ' % ID
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "token"),
+    ("name", "status", "token", "refusal"),
     [
-        ("no seal", 403, "destination_ip_prohibited"),
-        ("wrong seal", 403, "destination_ip_prohibited"),
-        ("seal of another port", 403, "destination_ip_prohibited"),
-        ("other port", 403, "destination_ip_prohibited"),
-        ("outside the zone", 403, "destination_ip_prohibited"),
-        ("the upstream", 403, "destination_ip_prohibited"),
-        ("a name", 403, "destination_ip_prohibited"),
-        ("another zone", 403, "destination_ip_prohibited"),
-        ("our ID absent", 421, "destination_not_found"),
-        ("no ID at all", 421, "destination_not_found"),
-        ("our ID twice", 400, "http_request_error"),
-        ("unknown next hop", 400, "http_request_error"),
-        ("unknown parameter", 400, "http_request_error"),
-        ("given twice", 400, "http_request_error"),
-        ("five hops", 400, "http_request_error"),
-        ("nonsense", 400, "http_request_error"),
-        ("passed here before", 508, "proxy_loop_detected"),
+        ("no seal", 403, "destination_ip_prohibited", "route_seal"),
+        ("wrong seal", 403, "destination_ip_prohibited", "route_seal"),
+        ("seal of another port", 403, "destination_ip_prohibited", "route_seal"),
+        ("other port", 403, "destination_ip_prohibited", "route_port"),
+        ("outside the zone", 403, "destination_ip_prohibited", "route_zone"),
+        ("the upstream", 403, "destination_ip_prohibited", "route_forbidden"),
+        ("a name", 403, "destination_ip_prohibited", "route_address"),
+        ("another zone", 403, "destination_ip_prohibited", "route_zone"),
+        ("our ID absent", 421, "destination_not_found", "misdirected"),
+        ("no ID at all", 421, "destination_not_found", "misdirected"),
+        ("our ID twice", 400, "http_request_error", "route"),
+        ("unknown next hop", 400, "http_request_error", "route"),
+        ("unknown parameter", 400, "http_request_error", "route"),
+        ("given twice", 400, "http_request_error", "route"),
+        ("five hops", 400, "http_request_error", "route"),
+        ("nonsense", 400, "http_request_error", "route"),
+        ("passed here before", 508, "proxy_loop_detected", "loop"),
     ],
 )
 def test_route_that_may_not_be_followed(
-    node: Node, agent: Origin, dial: Dial, name: str, status: int, token: str
+    node: Node, agent: Origin, dial: Dial, name: str, status: int, token: str, refusal: str
 ) -> None:
     port = agent.port
     good = node.route(ROUTED_AGENT, port)
@@ -127,9 +127,11 @@ def test_route_that_may_not_be_followed(
     }[name]
     via = b"Via: 1.1 other, 1.1 %b\r\n" % ID if name == "passed here before" else b""
     since = node.written()
+    counted = node.worker.snapshot()["events"].get(f"refused_{refusal}", 0)
     wire = dial(node, PLATFORM)
     got = call(wire, *routes, extra=via)
     assert got.status == status
+    assert node.worker.snapshot()["events"][f"refused_{refusal}"] == counted + 1
     said = problem(got)
     assert said["type"] == f"urn:agent-proxy:{token}"
     assert said["blame"] == "client"

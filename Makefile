@@ -27,7 +27,7 @@ run: $(VENV)/ready ## start the proxy; without an upstream also a stand-in platf
 	@$(BIN)/python -m tests.demo $(if $(CONF),--conf $(CONF))
 
 .PHONY: test
-test: packages check ## everything: checks, unit, integration and end-to-end tests
+test: packages check sbom ## everything: checks, unit, integration and end-to-end tests
 	$(BIN)/python -m pytest -p no:cacheprovider tests --ignore=tests/unit
 
 .PHONY: check
@@ -66,13 +66,36 @@ wheels: ## download the pinned wheels for Debian 12 and 13 into WHEELS=folder
 release: ## build a signed release: KEY=Ed25519 private key; wheels from WHEELS=folder or the network
 	@sh appliance/release.sh "$(KEY)" "$(WHEELS)"
 
+AUDIT := .venv-audit
+.PHONY: audit
+audit: $(AUDIT)/ready ## ask for known vulnerabilities of everything pinned, where that is possible
+	@sh tests/audit/audit.sh $(AUDIT)/bin/pip-audit
+
+.PHONY: sbom
+sbom: $(VENV)/ready $(AUDIT)/ready ## write the bill of materials (CycloneDX) into dist/
+	@$(AUDIT)/bin/python tests/audit/bill.py requirements.txt \
+	  "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')" \
+	  dist/agent-proxy.cdx.json
+
+.PHONY: package
+package: sbom ## build the wheel and its bill of materials into dist/
+	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir dist .
+
+$(AUDIT)/ready: requirements-audit.txt
+	@PYTHON=$(PYTHON) sh tests/venv.sh $(AUDIT)
+	@echo "==> Installing pinned packages into $(AUDIT)"
+	@$(AUDIT)/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
+	  -r requirements-audit.txt
+	@touch $@
+
 .PHONY: packages
 packages: ## install the Debian packages that tests and bench use, where that is allowed
 	@sh tests/packages.sh
 
 .PHONY: clean
 clean: ## remove what was built; keeps var/ with its ID, secret and certificate
-	rm -rf $(VENV) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(AUDIT) build dist *.egg-info .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/ready: requirements-dev.txt setup.py requirements.in
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

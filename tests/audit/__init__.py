@@ -1,0 +1,1 @@
+"""What `make audit` and `make sbom` run, in a virtual environment of their own."""

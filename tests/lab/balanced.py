@@ -37,10 +37,10 @@ def balanced(lab: Lab) -> None:
     _any_node_answers(lab, nodes, found, "10.1.2.2:2002", ("10.1.2.3:2002", "10.1.2.4:2002"))
     _killed(lab, nodes[0])
     nodes[0].start()
-    time.sleep(3)  # HAProxy must have seen it ready, twice
+    _until_up(lab, times=1)
     _cut_off(lab, nodes[0])
     nodes[0].until_ready(0)  # it looks for the platform every 15 s
-    time.sleep(3)
+    _until_up(lab, times=2)
     codes: list[int] = []
     report = _under_load(lab, lambda: codes.append(lab.end(nodes[1].process)))
     assert not report["failed"] and codes == [0], (report["failed"], codes)
@@ -52,6 +52,8 @@ def balanced(lab: Lab) -> None:
 def _any_node_answers(
     lab: Lab, nodes: list[Proxy], found: dict[str, Any], balancer: str, places: tuple[str, str]
 ) -> None:
+    for node in nodes:  # an exchange is counted just after its answer went out
+        lab.until("earlier calls are counted", lambda one=node: _is_quiet(one))
     before = [_calls(node) for node in nodes]
     answers = []
     for place in places:
@@ -59,6 +61,8 @@ def _any_node_answers(
         lab.call("first-1", found["first-1"])
         answers.append(lab.order("POST", "/register"))
     lab.order("POST", "/proxy", balancer)
+    for node in nodes:
+        lab.until("these calls are counted", lambda one=node: _is_quiet(one))
     calls = [_calls(node) - then for node, then in zip(nodes, before, strict=True)]
     assert calls == [1, 1], calls
     lab.proved("any node answers any call: one route was followed by each of them")
@@ -67,10 +71,24 @@ def _any_node_answers(
     lab.proved("both nodes give one ID and one configDigest at registration")
 
 
+def _is_quiet(node: Proxy) -> bool:
+    now = node.snapshot()
+    return bool(now["inFlight"] == now["tunnels"])
+
+
 def _calls(node: Proxy) -> int:
     """Return how many calls to agents a node has carried."""
     exchanges = node.snapshot()["exchanges"]
     return sum(count for way, _, count in exchanges if way == "platform_to_agent")
+
+
+def _until_up(lab: Lab, times: int) -> None:
+    """Wait until HAProxy has said so often that node-1 is back."""
+    log = lab.home / "haproxy.log"
+    lab.until(
+        "HAProxy sees node-1 again",
+        lambda: log.read_text().count("Server nodes/node-1 is UP") >= times,
+    )
 
 
 def _killed(lab: Lab, node: Proxy) -> None:

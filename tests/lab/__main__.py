@@ -24,7 +24,7 @@ def main(names: list[str]) -> int:
     except Missing as missing:
         say(f"SKIPPED: {missing}")
         return 0
-    failed = []
+    failed, skipped = [], []
     for name in names or list(SCENARIOS):
         started = time.monotonic()
         say(f"== {name}: {SCENARIOS[name].__doc__}")
@@ -33,11 +33,13 @@ def main(names: list[str]) -> int:
                 SCENARIOS[name](lab)
         except Missing as missing:
             say(f"   SKIPPED  {missing}")
+            skipped.append(name)
         except (AssertionError, RuntimeError, OSError) as fault:
             say(f"   FAILED   {fault}")
             failed.append(name)
         say(f"   {time.monotonic() - started:.1f} s")
-    say(f"{'FAILED: ' + ', '.join(failed) if failed else 'all scenarios hold'}")
+    last = f"FAILED: {', '.join(failed)}" if failed else "all scenarios that were tried hold"
+    say(f"{last}; SKIPPED: {', '.join(skipped)}" if skipped else last)
     return 1 if failed else 0
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from appliance.errors import Problem, Problems, Refusal
-from appliance.plan import Plan
+from appliance.plan import Action, Plan
 from appliance.system import Busy, System
 from proxy.outcome import Outcome
 
@@ -138,10 +138,12 @@ def _applied(
     if confirm_s:
         _arm(system)
     _store(system, journal)
+    begun: list[Action] = []
     try:
-        _change(system, plan, progress)
+        _change(system, plan, progress, begun)
     except (OSError, LookupError, Refusal) as error:
-        return _taken_back(system, journal, plan, str(error), ())
+        undo = tuple(action.undo for action in begun if action.undo)
+        return _taken_back(system, dataclasses.replace(journal, undo=undo), plan, str(error), ())
     outcomes: tuple[Outcome, ...] = ()
     if test is not None:
         progress("testing what works after the change")
@@ -158,8 +160,10 @@ def _applied(
     return Applied(plan.title, outcomes, confirm_within_s=confirm_s)
 
 
-def _change(system: System, plan: Plan, progress: Callable[[str], None]) -> None:
-    """Raises: OSError, LookupError, Refusal, at the first step that fails."""
+def _change(
+    system: System, plan: Plan, progress: Callable[[str], None], begun: list[Action]
+) -> None:
+    """Note in `begun` what was run. Raises: OSError, LookupError, Refusal, at the first failure."""
     for write in plan.writes:
         if not _is_there(system, write.path, write.content, write.mode, write.owner):
             system.write(write.path, write.content, mode=write.mode, owner=write.owner)
@@ -167,6 +171,7 @@ def _change(system: System, plan: Plan, progress: Callable[[str], None]) -> None
         system.remove(path)
     for action in plan.actions:
         progress(action.why)
+        begun.append(action)
         done = system.run(action.argv, timeout_s=action.timeout_s)
         if done.code:
             raise Refusal(f"{' '.join(action.argv)} failed with {done.code}: {done.said}")

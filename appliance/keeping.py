@@ -43,7 +43,9 @@ def keep(context: Context, wanted: Appliance, *plans: Plan, confirm: bool = Fals
     """Write the settings and what follows from them. Raises: Refusal."""
     title = plans[0].title
     settings, _ = facts.configured(context.system, context.conf)
-    rules = firewall_of(context, settings, wanted)
+    now = load(context)
+    lets_in = (now.access, now.firewall) != (wanted.access, wanted.firewall)
+    rules = firewall_of(context, settings, wanted) if lets_in else Plan(title)
     plan = joined(title, Plan(title, (stored(wanted),)), rules, *plans)
     if not confirm:
         return carry_out(context, plan)

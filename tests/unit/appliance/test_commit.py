@@ -121,6 +121,7 @@ def test_an_action_that_fails_takes_everything_back(tmp_path: Path) -> None:
     applied = commit.apply(system, _PLAN)
     assert applied.rolled_back == "reload it failed with 3: no such unit"
     assert applied.notes == ("reload it failed with 3: no such unit",)
+    assert "name new" not in system.ran and "name old" not in system.ran  # it never came to that
     assert system.content() == _OLD
     assert commit.waiting(system) is None
 

@@ -1,6 +1,6 @@
-"""The verbs of SSH access: off by default, keys only.
+"""The verbs of access: SSH, off by default and by keys only, and the console's password.
 
-Shell. Neighbours: `access` judges and plans, `keeping` applies.
+Shell. Neighbours: `access` and `passwords` judge, `keeping` and `commit_verbs` apply.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import dataclasses
 import hashlib
 from typing import Final
 
-from appliance import access, keeping
+from appliance import access, keeping, passwords
+from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems
 from appliance.model import Access
+from appliance.plan import Plan, Write
 from appliance.verb import Argument, Context, Result, Values, Verb
 
 __all__ = ["VERBS"]
@@ -83,7 +85,32 @@ def _is_meant(line: str, wanted: str) -> bool:
     return wanted in (access.fingerprint_of(line)[1], _fingerprint(line))
 
 
+def _password(context: Context, values: Values) -> Result:
+    password = str(values.get("password") or "")
+    problems = passwords.problems(password, "password")
+    if problems:
+        raise Problems(problems)
+    write = Write(passwords.PATH, passwords.content(password), 0o600, secret=True)
+    return carry_out(context, Plan("console password", (write,)))
+
+
 VERBS: Final = (
+    Verb(
+        "password set",
+        "set the console's password",
+        _password,
+        (
+            Argument(
+                "password", "secret", "the new password", "12 to 256 characters", required=True
+            ),
+        ),
+        (
+            "agent-proxy-appliance password set",
+            "agent-proxy-appliance password set --password-file - < password.txt",
+        ),
+        "Whoever is logged in stays so.",
+        changes=True,
+    ),
     Verb(
         "ssh show",
         "show whether SSH is on, from where, and the keys",

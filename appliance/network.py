@@ -221,7 +221,9 @@ def _network_lines(one: Interface) -> list[str]:
     lines += [f"Address={text}" for text in one.addresses]
     lines += [f"DNS={text}" for text in one.dns]
     lines += [f"VLAN={one.name}.{number}" for number in one.vlans]
-    if one.mtu or not one.dhcp4:
+    if not one.mtu and "." in one.name:
+        pass  # a VLAN has its parent's
+    elif one.mtu or not one.dhcp4:
         lines += ["", "[Link]", f"MTUBytes={one.mtu or _ETHERNET_MTU}"]
     else:  # overlay networks of clouds tell their smaller MTU by DHCP
         lines += ["", "[DHCPv4]", "UseMTU=yes"]

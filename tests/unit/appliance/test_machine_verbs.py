@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance import access, cli, model
+from appliance import access, cli, model, passwords
 from appliance.system import Completed
 from tests.unit.appliance.machines import Machine, recorded
 from tests.unit.authority import issue
@@ -192,3 +194,18 @@ def test_updates(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.remove("/usr/bin/unattended-upgrade")
     assert run(machine, "updates", "set", "--mode", "security") == 1
     assert "is not installed" in capsys.readouterr().err
+
+
+def test_the_console_password_comes_from_standard_input_and_is_kept_as_a_hash(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for typed, code in (("short", 2), ("aaaaaaaaaaaaaaaa", 2), ("correct horse battery", 0)):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{typed}\n"))
+        assert run(machine, "password", "set") == code
+        shown = capsys.readouterr()
+        assert typed not in shown.out + shown.err + "".join(machine.audited)
+    file = machine.read(passwords.PATH)
+    assert passwords.matches("correct horse battery", file)
+    assert not passwords.matches("short", file)
+    entry = machine.entry(passwords.PATH)
+    assert entry is not None and entry.mode == 0o600

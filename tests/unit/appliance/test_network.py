@@ -143,7 +143,9 @@ def test_files_of_networkd() -> None:
         "[NetDev]\nName=eth0.100\nKind=vlan\n\n[VLAN]\nId=100\n"
         in (files["/etc/systemd/network/10-agent-proxy-eth0.100.netdev"])
     )
-    assert "LinkLocalAddressing=no" in files["/etc/systemd/network/10-agent-proxy-eth0.100.network"]
+    vlan_file = files["/etc/systemd/network/10-agent-proxy-eth0.100.network"]
+    assert "LinkLocalAddressing=no" in vlan_file
+    assert "MTU" not in vlan_file  # it has its parent's, which may be small
     assert (
         "[Resolve]\nDNS=10.1.2.53 10.1.2.54\nDomains=example.com\n"
         in (files["/etc/systemd/resolved.conf.d/50-agent-proxy.conf"])

@@ -118,7 +118,7 @@ def _limit(system: System, pid: object) -> int | None:
 def _zones(case: Case) -> Iterator[Outcome]:
     """Say of each zone where its agents arrive, and what keeps them from it."""
     for zone in (case.facts.status or {}).get("zones") or ():
-        name = f"zone {zone.get('name')}"
+        name = f"listening in {zone.get('name')}"
         wrong = zone.get("problems") or ()
         if wrong:
             remedy = "See `zones show`; an interface is looked for every few seconds."

@@ -28,8 +28,8 @@ from proxy.probe import Deadline
 __all__ = ["run"]
 
 # `check` asks these of its own process and user, which are not the workers': the questions are put
-# otherwise here. Another user's socket also keeps root from the port that a worker shares.
-_ASKED_OTHERWISE: Final = frozenset({"listener", "file descriptors", "run directory"})
+# otherwise here.
+_ASKED_OTHERWISE: Final = frozenset({"file descriptors", "run directory"})
 _CHECK_S: Final = 30.0
 
 

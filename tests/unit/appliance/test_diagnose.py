@@ -76,7 +76,7 @@ def named(outcomes: Iterable[Outcome]) -> dict[str, Outcome]:
         ("processes", {"workers": ()}, "FAIL", "supervisor does not answer"),
         ("file descriptors", {}, "PASS", "worker 0: about 200 in use, 20000 allowed"),
         ("file descriptors", {"status": None}, "SKIP", "no worker answers"),
-        ("zone default", {}, "PASS", "listens on 0.0.0.0 port 2002"),
+        ("listening in default", {}, "PASS", "listens on 0.0.0.0 port 2002"),
         ("ready", {}, "FAIL", "no worker answers"),
         ("loopback exchange", {}, "SKIP", "no proxy ID is set"),
     ],
@@ -107,7 +107,7 @@ def test_descriptors(tmp_path: Path, limit: str, verdict: str, detail: str) -> N
 def test_a_zone_whose_interface_is_gone(tmp_path: Path) -> None:
     zone = {"name": "z", "listens": [], "problems": ["eth7 is missing"]}
     found = named(diagnose_machine.outcomes(case(tmp_path, {**_STATUS, "zones": [zone]})))
-    assert found["zone z"].verdict == "FAIL" and "eth7" in found["zone z"].detail
+    assert found["listening in z"].verdict == "FAIL" and "eth7" in found["listening in z"].detail
 
 
 # -- what it is connected to

@@ -45,6 +45,11 @@ def listeners(settings: Settings) -> Iterator[Outcome]:
         try:
             can_bind(address, port)
         except OSError as error:
+            holders = _holders(address, port) if error.errno == errno.EADDRINUSE else set()
+            if holders and {one.pid for one in holders} <= _own_pids(settings):
+                # Linux shares a port among sockets of one user only: as root we cannot join in.
+                yield passed("listener", f"{shown} is used by {len(holders)} of our workers")
+                continue
             remedy = _REMEDIES.get(error.errno or 0, "See [listen] addresses and port.")
             yield failed("listener", f"{shown}: {error.strerror}", remedy)
             continue

@@ -6,6 +6,7 @@ Shell. Neighbours: `interfaces` asks the kernel, `probe` connects, `outcome` is 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import ssl
 from collections.abc import Iterator
@@ -98,6 +99,8 @@ def _addresses(settings: Settings, zone: Zone, name: str) -> Iterator[Outcome]:
         try:
             can_bind(address, port, zone.interface)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                continue  # it is ours, and in use: `listener` says by whom
             remedy = f"Give one of this machine's addresses as [zones/{zone.name}] {key}."
             yield failed(f"{name} {key}", f"{address}: {error.strerror}", remedy)
 

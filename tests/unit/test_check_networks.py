@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import socket
 import ssl
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy import check_networks, interfaces
+from proxy import check_listeners, check_networks, interfaces
 from proxy.outcome import Outcome
 from proxy.probe import Deadline
 from proxy.settings import Settings, parse
@@ -199,3 +200,19 @@ def test_peers_that_cannot_be_tested() -> None:
     nearer = text.replace("role = farther", "endpoint = 127.0.0.1:1")
     (unready,) = check_networks.peers(settings_of(nearer), None, Deadline(5))
     assert (unready.verdict, "files" in unready.detail) == ("SKIP", True)
+
+
+@pytest.mark.parametrize(("own", "verdict"), [({5}, "PASS"), ({6}, "FAIL"), (set(), "FAIL")])
+def test_root_cannot_share_the_workers_port_and_knows_why(
+    monkeypatch: pytest.MonkeyPatch, own: set[int], verdict: str
+) -> None:
+    """SO_REUSEPORT is for sockets of one user: the console runs as root, the workers do not."""
+
+    def taken(*_: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(check_listeners, "can_bind", taken)
+    monkeypatch.setattr(check_listeners, "_holders", lambda *_: {check_listeners.Holder(5, "w")})
+    monkeypatch.setattr(check_listeners, "_own_pids", lambda *_: own)
+    (found,) = check_listeners.listeners(parse([]))
+    assert found.verdict == verdict

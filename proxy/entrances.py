@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import gevent
 
 from proxy import interfaces, zones
+from proxy.handover import Set, duplicate
 from proxy.listener import Listener, open_listener
 from proxy.settings import Settings, Zone
 from proxy.zones import Key
@@ -25,7 +26,6 @@ from proxy.zones import Key
 _log = logging.getLogger(__name__)
 
 WATCH_EVERY_S: Final = 3.0
-Set: TypeAlias = dict[Key, socket.socket]
 Accept: TypeAlias = Callable[[tuple[Zone, ...], socket.socket, Any], None]
 
 
@@ -168,7 +168,7 @@ class Entrances:
 
     # Handing over: see `handover`.
 
-    def adopt(self, number: int | None, given: Set) -> None:
+    def adopt(self, number: int | None, given: Set) -> bool:
         """Accept for sibling `number`, which is restarting; None: it is ours, a second one."""
         wanted = self._wanted()
         adopted = {
@@ -179,6 +179,7 @@ class Entrances:
         for listener in adopted.values():
             listener.start()
         self._adopted.append((number, adopted))
+        return True
 
     def give_back(self, number: int) -> Set:
         """Return a set that sibling `number` gave, and accept from it no more."""
@@ -187,10 +188,16 @@ class Entrances:
                 del self._adopted[place]
                 given: Set = {}
                 for key, listener in adopted.items():
-                    given[key] = listener.socket.dup()
+                    given[key] = duplicate(listener.socket)
                     listener.close()
                 return given
         return {}
+
+    def copies(self) -> Set:
+        """Return duplicates of this worker's own listeners; none once it closes."""
+        if self._closing:
+            return {}
+        return {key: duplicate(listener.socket) for key, listener in self._own.items()}
 
     def hand_over(self, give: Callable[[Set, int | None], Set]) -> None:
         """Let siblings accept on, by `give`; what none takes is emptied and closed.

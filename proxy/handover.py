@@ -1,6 +1,7 @@
 """Listening sockets outlive the worker that opened them.
 
-Shell. Neighbours: `worker` gives when it drains and takes back when it starts.
+Shell. Neighbours: `worker` gives when it drains and takes back when it starts; `watchdog` keeps
+copies, for a worker that hangs or dies.
 
 Closing one of several SO_REUSEPORT sockets resets the connections that wait in its queue, also
 those half way through their handshake. So a draining worker passes its sockets to a sibling over
@@ -11,6 +12,7 @@ rejected.
 
     ["take", n]       -> a set that worker n gave, or an empty one
     ["give", n, set]  -> "ok"; anything else: not adopted
+    ["copy"]          -> what the worker listens on itself; an empty set while it drains
 A set is a JSON list of [address, device, port], with one descriptor each, in that order. The
 kernel passes so many descriptors at once only: what is more goes in several sets.
 """
@@ -23,7 +25,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import gevent
@@ -44,21 +46,26 @@ _Socket = monkey.get_original("socket", "socket")
 class Handover:
     """This worker's end: serves siblings, and asks them.
 
-    `adopt(n, set)` takes over what worker n gives; `give_back(n)` returns such a set, forgotten.
+    `adopt(n, set)` takes over what worker n gives and says whether; `give_back(n)` returns such a
+    set, forgotten; `copies()` returns what is listened on here. Whoever gets a set closes it.
+    `number` is None for the watchdog, which is no worker.
     """
 
     def __init__(
         self,
         run_dir: str,
-        number: int,
-        adopt: Callable[[int, Set], None],
+        number: int | None,
+        adopt: Callable[[int, Set], bool],
         give_back: Callable[[int], Set],
+        copies: Callable[[], Set],
     ) -> None:
         self._run_dir = run_dir
         self._number = number
-        self._path = os.path.join(run_dir, f"handover-{number}.sock")
+        name = "watchdog" if number is None else str(number)
+        self._path = os.path.join(run_dir, f"handover-{name}.sock")
         self._adopt = adopt
         self._give_back = give_back
+        self._copies = copies
         self._adopting = True
         self._socket: socket.socket | None = None
         self._server: gevent.Greenlet[..., None] | None = None
@@ -94,7 +101,9 @@ class Handover:
         items = list(listeners.items())
         for begin in range(0, len(items), _DESCRIPTORS):
             part = dict(items[begin : begin + _DESCRIPTORS])
-            if any(self._give_to(path, part, whose) for path in self._siblings()):
+            own = os.path.join(self._run_dir, f"handover-{whose}.sock")
+            others = [path for path in self._siblings() if path != own]
+            if any(self._give_to(path, part, whose) for path in others):
                 given.update(part)
         return given
 
@@ -102,44 +111,32 @@ class Handover:
         number = self._number if whose is None else whose
         message = json.dumps(["give", number, list(listeners)]).encode()
         try:
-            with self._dial(path) as peer:
+            with _dial(path) as peer:
                 socket.send_fds(peer, [message], [sock.fileno() for sock in listeners.values()])
                 peer.shutdown(socket.SHUT_WR)
                 return peer.recv(16) == b"ok"
         except OSError:
             return False  # a worker that died leaves its socket file
 
-    def take_back(self) -> list[Set]:
-        """Return what our predecessors gave to siblings, set by set."""
+    def take_back(self, whose: int | None = None) -> list[Set]:
+        """Return what our predecessors, or those of worker `whose`, gave to siblings, set by set."""
+        number = self._number if whose is None else whose
         taken = []
         for path in self._siblings():
-            while listeners := self._take_from(path):
+            while listeners := self._take_from(path, number):
                 taken.append(listeners)
         return taken
 
-    def _take_from(self, path: str) -> Set:
+    @staticmethod
+    def _take_from(path: str, number: int | None) -> Set:
         try:
-            with self._dial(path) as peer:
-                peer.sendall(json.dumps(["take", self._number]).encode())
-                peer.shutdown(socket.SHUT_WR)
-                return _as_set(*_receive(peer))
+            return _ask(path, ["take", number])
         except (OSError, ValueError):
             return {}
 
     def _siblings(self) -> list[str]:
         pattern = os.path.join(glob.escape(self._run_dir), "handover-*.sock")
         return sorted(path for path in glob.glob(pattern) if path != self._path)
-
-    @staticmethod
-    def _dial(path: str) -> socket.socket:
-        peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        peer.settimeout(_TIMEOUT_S)
-        try:
-            peer.connect(path)
-        except OSError:
-            peer.close()
-            raise
-        return peer
 
     def _serve(self) -> None:
         assert self._socket is not None
@@ -160,31 +157,64 @@ class Handover:
         words, descriptors = _receive(peer)
         match words:
             case ["take", int(number)] if not descriptors:
-                self._send_back(peer, number)
+                _send(peer, self._give_back(number))
+            case ["copy"] if not descriptors:
+                _send(peer, self._copies())
             case ["give", int(number), list(names)]:
                 listeners = _as_set(names, descriptors)
-                if self._adopting and listeners:
-                    self._adopt(number, listeners)
+                if self._adopting and listeners and self._adopt(number, listeners):
                     peer.sendall(b"ok")
                 else:
-                    _close(listeners.values())
+                    close(listeners)
             case _:
                 for descriptor in descriptors:
                     os.close(descriptor)
-                raise ValueError("neither take nor give")
-
-    def _send_back(self, peer: socket.socket, number: int) -> None:
-        listeners = self._give_back(number)
-        message = json.dumps(list(listeners)).encode()
-        try:
-            socket.send_fds(peer, [message], [sock.fileno() for sock in listeners.values()])
-        finally:
-            _close(listeners.values())
+                raise ValueError("neither take nor give nor copy")
 
 
-def _close(sockets: Iterable[socket.socket]) -> None:
-    for sock in sockets:
+def copies_of(run_dir: str, worker: int) -> Set:
+    """Return what `worker` listens on, for the caller to close. Raises: OSError, ValueError."""
+    return _ask(os.path.join(run_dir, f"handover-{worker}.sock"), ["copy"])
+
+
+def duplicate(sock: socket.socket) -> socket.socket:
+    """Return another descriptor of `sock`. Python's own dup() would make both of them blocking."""
+    fd = os.dup(sock.fileno())
+    twin: socket.socket = _Socket(sock.family, sock.type, sock.proto, fileno=fd)
+    return twin
+
+
+def close(listeners: Set) -> None:
+    for sock in listeners.values():
         sock.close()
+
+
+def _ask(path: str, question: list[object]) -> Set:
+    """Raises: OSError, ValueError."""
+    with _dial(path) as peer:
+        peer.sendall(json.dumps(question).encode())
+        peer.shutdown(socket.SHUT_WR)
+        return _as_set(*_receive(peer))
+
+
+def _dial(path: str) -> socket.socket:
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    peer.settimeout(_TIMEOUT_S)
+    try:
+        peer.connect(path)
+    except OSError:
+        peer.close()
+        raise
+    return peer
+
+
+def _send(peer: socket.socket, listeners: Set) -> None:
+    """Send `listeners`, which are closed here, also where that fails."""
+    message = json.dumps(list(listeners)).encode()
+    try:
+        socket.send_fds(peer, [message], [sock.fileno() for sock in listeners.values()])
+    finally:
+        close(listeners)
 
 
 def _receive(peer: socket.socket) -> tuple[Any, list[int]]:

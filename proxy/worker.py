@@ -31,7 +31,7 @@ from proxy.deadline import Deadlines
 from proxy.duplicates import Sightings
 from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
-from proxy.handover import Handover
+from proxy.handover import Handover, Set
 from proxy.lookout import Lookout
 from proxy.node import Node
 from proxy.places import Places
@@ -95,7 +95,11 @@ class Worker:
         self._lookout = Lookout(settings.admin.run_dir, number, self.sightings, self.suspect)
         self._admin = Admin(self)
         self._handover = Handover(
-            settings.admin.run_dir, number, self.entrances.adopt, self.entrances.give_back
+            settings.admin.run_dir,
+            number,
+            self.entrances.adopt,
+            self.entrances.give_back,
+            self._listening,
         )
 
     def open(self) -> None:
@@ -286,6 +290,10 @@ class Worker:
         _log.info("worker %d has read its configuration again", self.number)
         cautions.log(settings)
         node.upstream.probe()
+
+    def _listening(self) -> Set:
+        """Return copies of the listeners for the watchdog; none of a worker that will close."""
+        return {} if self.draining else self.entrances.copies()
 
     def _on_term(self) -> None:
         if not self.draining:

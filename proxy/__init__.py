@@ -43,6 +43,7 @@ Put together:
                   `listener` opens them, `handover` passes them on, `admin` shows all,
                   `lookout` compares what the workers have seen,
                   `cautions` what is dangerous
+    watchdog      replaces workers that hang or grow; `health` decides, `local` asks
     check         is the node ready; `check_listeners`, `check_networks`, `check_upstream` its parts
     verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line

@@ -9,7 +9,7 @@ import sys
 from proxy import arguments
 
 # The worker, and what uses the worker's own code to connect. The others start faster without.
-_ON_GEVENT = frozenset({"worker", "explain"})
+_ON_GEVENT = frozenset({"worker", "watchdog", "explain"})
 _OPENSSL_CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)), "openssl.cnf")
 
 

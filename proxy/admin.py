@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from proxy.worker import Worker
 
 _BACKLOG: Final = 64
+WATCHDOG_FILE: Final = "watchdog.json"
+"""In the run directory: what the watchdog did."""
 
 Start: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
 
@@ -65,7 +67,7 @@ class Admin:
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _respond(start, 405, {"error": "GET only"})
         if path == "/live":
-            return _respond(start, 200, {"live": True})
+            return _respond(start, 200, self._live())
         if path == "/snapshot":
             return _respond(start, 200, self._snapshot())
         if path.startswith("/sightings/"):
@@ -74,10 +76,25 @@ class Admin:
         if path == "/ready":
             return self._ready(start)
         if path == "/metrics":
-            return _respond_text(start, metrics.CONTENT_TYPE, metrics.render(self._snapshots()))
+            text = metrics.render(self._snapshots(), self._rescues()["counts"])
+            return _respond_text(start, metrics.CONTENT_TYPE, text)
         if path == "/status":
             return _respond(start, 200, self._status())
         return _respond(start, 404, {"error": "there are /live /ready /metrics /status"})
+
+    def _live(self) -> dict[str, Any]:
+        """Answered by the loop that serves callers: this is what the watchdog goes by."""
+        worker = self._worker
+        return {"live": True, "ready": not worker.ready_problems, "draining": worker.draining}
+
+    def _rescues(self) -> dict[str, Any]:
+        """Return what the watchdog did, as it wrote it down; nothing where none runs."""
+        try:
+            with open(os.path.join(self._run_dir, WATCHDOG_FILE)) as file:
+                content: dict[str, Any] = json.load(file)
+                return content
+        except (OSError, ValueError):
+            return {"counts": {}, "last": []}
 
     def _ready(self, start: Start) -> Iterable[bytes]:
         """The node is ready while one of its workers is."""
@@ -143,6 +160,7 @@ class Admin:
                 {key: item[key] for key in _SHOWN_OF_WORKER if key in item} for item in workers
             ],
             "lastErrors": errors[-20:],
+            "lastRescues": self._rescues()["last"],
         }
 
 

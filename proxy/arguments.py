@@ -106,6 +106,13 @@ def _running(verbs: Any) -> None:
     worker.add_argument(
         "--number", type=_count, default=0, metavar="N", help="0, 1, ...: unique on this machine"
     )
+    _verb(
+        verbs,
+        "watchdog",
+        "look after the workers of this machine (supervisord runs it)",
+        "agent-proxy watchdog --conf conf/proxy.ini",
+        "Kills a worker that hangs, drains one that grows; [health] says when.",
+    )
     check = _verb(
         verbs,
         "check",

@@ -28,6 +28,10 @@ def run(parsed: Namespace) -> int:
         from proxy import worker
 
         return worker.run(parsed.conf, parsed.number)
+    if parsed.verb == "watchdog":
+        from proxy import watchdog
+
+        return watchdog.run(parsed.conf)
     from proxy.verbs import Refusal
 
     logging.basicConfig(level=logging.WARNING, format="agent-proxy: %(message)s")

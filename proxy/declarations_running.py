@@ -236,6 +236,31 @@ _DRAIN: Final = (
         "Too short: long answers break off at a restart, and are repeated.",
     ),
 )
+_HEALTH: Final = (
+    _time(
+        "health",
+        "silent",
+        "15",
+        5,
+        600,
+        "How long a worker may give no answer before it is killed and started again. Its queues "
+        "are served by another one long before.",
+        "Too short: a worker that is only busy is killed, and its connections break. Too long: "
+        "callers that it has accepted wait.",
+    ),
+    _count(
+        "health",
+        "memory",
+        1024,
+        128,
+        1048576,
+        "MiB",
+        "The memory a worker may grow to before it is drained and started again, one at a time. "
+        "64 MiB and 0.06 MiB for each connection are normal.",
+        "Too small: workers restart again and again, and tunnels connect again. Too large: the "
+        "system kills a worker without draining it.",
+    ),
+)
 _ADMIN: Final = (
     Declaration(
         "admin",
@@ -300,4 +325,11 @@ _LOG: Final = (
     ),
 )
 
-RUNNING: Final[tuple[Declaration, ...]] = (*_TIMEOUTS, *_LIMITS, *_DRAIN, *_ADMIN, *_LOG)
+RUNNING: Final[tuple[Declaration, ...]] = (
+    *_TIMEOUTS,
+    *_LIMITS,
+    *_DRAIN,
+    *_HEALTH,
+    *_ADMIN,
+    *_LOG,
+)

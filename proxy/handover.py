@@ -119,7 +119,7 @@ class Handover:
             return False  # a worker that died leaves its socket file
 
     def take_back(self, whose: int | None = None) -> list[Set]:
-        """Return what our predecessors, or those of worker `whose`, gave to siblings, set by set."""
+        """Return what our predecessors, or those of worker `whose`, gave away, set by set."""
         number = self._number if whose is None else whose
         taken = []
         for path in self._siblings():

@@ -34,7 +34,7 @@ class _Plain(_Discreet):
 
 
 class _Json(_Discreet):
-    def __init__(self, worker: int) -> None:
+    def __init__(self, worker: int | str) -> None:
         super().__init__()
         self._worker = worker
 
@@ -74,7 +74,7 @@ def uncaught_in_greenlet(
     logging.getLogger(__name__).error("a defect ended a greenlet", exc_info=error)
 
 
-def start(level: str, log_format: str, worker: int) -> None:
+def start(level: str, log_format: str, worker: int | str) -> None:
     """Send events of `level` and above to standard error; called again after a reload."""
     handler = logging.StreamHandler(sys.stderr)
     if log_format == "json":

@@ -6,8 +6,8 @@ Shell. Neighbours: `telemetry` makes snapshots, `admin` serves what is made here
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -21,15 +21,19 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from proxy.telemetry import DURATION_BOUNDS_S
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+Rescues: TypeAlias = Mapping[str, Mapping[str, int]]
+"""By worker and what was done."""
 
 
 class _Collector:
-    def __init__(self, workers: list[dict[str, Any]]) -> None:
+    def __init__(self, workers: list[dict[str, Any]], rescues: Rescues) -> None:
         self._workers = workers
+        self._rescues = rescues
 
     def collect(self) -> Iterator[Metric]:
         yield from self._gauges()
         yield from self._counters()
+        yield self._rescued()
         yield self._durations()
 
     def _gauges(self) -> Iterator[Metric]:
@@ -116,6 +120,17 @@ class _Collector:
                 events.add_metric([number, event], count)
         yield from (exchanges, responses, traffic, events, zones)
 
+    def _rescued(self) -> Metric:
+        family = CounterMetricFamily(
+            "agent_proxy_rescues",
+            "What the watchdog did about a worker: lent its queues, killed or drained it",
+            labels=["worker", "done"],
+        )
+        for number, counts in self._rescues.items():
+            for done, count in counts.items():
+                family.add_metric([number, done], count)
+        return family
+
     def _durations(self) -> Metric:
         histogram = HistogramMetricFamily(
             "agent_proxy_exchange_seconds",
@@ -136,10 +151,10 @@ class _Collector:
         return histogram
 
 
-def render(workers: list[dict[str, Any]]) -> bytes:
+def render(workers: list[dict[str, Any]], rescues: Rescues) -> bytes:
     """Return the text exposition of `workers`, snapshots as `admin` makes them."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(workers))
+    registry.register(_Collector(workers, rescues))
     return generate_latest(registry)
 
 

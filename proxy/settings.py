@@ -25,6 +25,7 @@ from proxy.shapes import (
     Agents,
     Drain,
     Endpoint,
+    Health,
     Limits,
     Listen,
     Log,
@@ -48,6 +49,7 @@ __all__ = [
     "Declaration",
     "Drain",
     "Endpoint",
+    "Health",
     "Limits",
     "Listen",
     "Log",
@@ -137,6 +139,7 @@ def _settings(gathered: Gathered, node: str) -> Settings:
         timeouts=Timeouts(**fields("timeouts")),
         limits=Limits(**fields("limits")),
         drain=Drain(**fields("drain")),
+        health=Health(**fields("health")),
         admin=Admin(**fields("admin")),
         log=Log(**fields("log")),
     )
@@ -200,7 +203,7 @@ def digest(settings: Settings) -> str:
     """
     lines: list[str] = []
     for one in DECLARATIONS:
-        if one.section in ("admin", "log") or (one.section, one.key) in _OF_ONE_NODE:
+        if one.section in ("health", "admin", "log") or (one.section, one.key) in _OF_ONE_NODE:
             continue
         for name, values in _named(settings, one.section):
             value: Value = getattr(values, one.field)

@@ -16,6 +16,7 @@ __all__ = [
     "Agents",
     "Drain",
     "Endpoint",
+    "Health",
     "Limits",
     "Listen",
     "Log",
@@ -152,6 +153,12 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class Health:
+    silent: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class Admin:
     address: str
     port: int
@@ -177,5 +184,6 @@ class Settings:
     timeouts: Timeouts
     limits: Limits
     drain: Drain
+    health: Health
     admin: Admin
     log: Log

@@ -9,9 +9,10 @@ import glob
 import http.client
 import json
 import os
-import socket
 from collections.abc import Iterator
 from typing import Any, Final
+
+from proxy.local import LocalConnection
 
 __all__ = ["ask", "own_path", "paths"]
 
@@ -29,16 +30,9 @@ def paths(run_dir: str, number: int = -1) -> Iterator[str]:
     yield from (path for path in sorted(glob.glob(pattern)) if path != own)
 
 
-class _LocalConnection(http.client.HTTPConnection):
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_S)
-        self.sock.connect(self.host)
-
-
 def ask(path: str, target: str) -> Any:
     """Return the document of JSON that the worker at `path` has; None: it does not answer."""
-    connection = _LocalConnection(path)
+    connection = LocalConnection(path, _TIMEOUT_S)
     try:
         connection.request("GET", target, headers={"Host": "worker"})
         answer = connection.getresponse()

@@ -42,7 +42,9 @@ def test_all_steps_succeed_and_no_process_is_left(tmp_path: Path) -> None:
 def test_signal_ends_everything(tmp_path: Path, ends: signal.Signals) -> None:
     with demonstration(tmp_path / "var") as demo:
         demo.read_until("agents it knows")
-        assert len(processes_of(demo.var)) == 7  # supervisord, 2 workers, platform, 3 agents
+        assert (
+            len(processes_of(demo.var)) == 8
+        )  # supervisord, 2 workers, watchdog, platform, 3 agents
         demo.process.send_signal(ends)
         said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 0

@@ -28,6 +28,9 @@ SECRET = "integration-secret-canary-0123456789abcdef"
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20.0
 
+WORLD = {"PYTHONPATH": str(ROOT / "tests" / "fakes" / "world")}
+"""For `Node.environment`: what tests/fakes/world/sitecustomize.py does."""
+
 Settings = Mapping[str, Mapping[str, object]]
 
 

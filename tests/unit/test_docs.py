@@ -173,7 +173,7 @@ def test_every_series_named_exists(page: Path) -> None:
     worker = Telemetry(0, "plain", access=False).snapshot()
     worker |= {"connections": 0, "connectionsLimit": 0, "idleConnections": 0}
     worker |= {"certificateEnds": 0, "readyProblems": [], "upstream": [], "zones": []}
-    known = set(re.findall(rb"^# TYPE (\w+)", metrics.render([worker]), re.MULTILINE))
+    known = set(re.findall(rb"^# TYPE (\w+)", metrics.render([worker], {}), re.MULTILINE))
     named = set(re.findall(r"\bagent_proxy_[a-z_]+", page.read_text()))
     assert named
     assert named <= {name.decode() for name in known}

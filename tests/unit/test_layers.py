@@ -16,15 +16,15 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 _PURE = (
     "errors fields heads reader http1 headers route proxyproto shapes declaration "
     "declarations_running declarations_targets declarations values inifile gathering consistency "
-    "settings zones callers destinations policy answers migration"
+    "settings zones callers destinations policy answers migration health"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline places duplicates siblings interfaces stream accepted dialled tls "
-    "chain certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
+    "configuration deadline places duplicates local siblings interfaces stream accepted dialled "
+    "tls chain certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own voice introduction connection listener handover entrances lookout cautions admin "
-    "worker status_text check_upstream check_listeners check_networks check verbs "
+    "watchdog worker status_text check_upstream check_listeners check_networks check verbs "
     "certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION

@@ -84,7 +84,7 @@ def test_conf_starts_the_proxy_alone(tmp_path: Path) -> None:
     )
     with demonstration(var, "--conf", str(conf)) as demo:
         demo.read_until("logs")
-        assert len(processes_of(demo.var)) == 3  # supervisord, 2 workers
+        assert len(processes_of(demo.var)) == 4  # supervisord, 2 workers, watchdog
         demo.process.send_signal(signal.SIGINT)
         said, _ = demo.process.communicate(timeout=START_TIMEOUT_S)
     assert demo.process.returncode == 0, said

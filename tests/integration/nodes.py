@@ -101,7 +101,7 @@ class Worker:
     def signal(self, number: int) -> None:
         self.process.send_signal(number)
 
-    def end(self, timeout_s: float = 20.0) -> None:
+    def end(self, timeout_s: float = 40.0) -> None:
         """Drain; the exit code must be 0 and the log free of defects."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)

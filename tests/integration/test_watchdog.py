@@ -34,6 +34,7 @@ def supervise(build: Callable[[object], Node], up: Ledger) -> Iterator[Callable[
         node = build(
             {
                 "upstream": {"endpoint": f"{PLATFORM}:{up.address[1]}"},
+                "timeouts": {"connect": 30, "upstream_answer": 60},
                 "health": {"silent": SILENT_S},
                 "drain": {"delay": 0.3, "timeout": 4},
                 **settings,

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from configobj import ConfigObj
 from hypothesis import given
+from hypothesis import settings as searching
 from hypothesis import strategies as st
 
 from proxy import inifile, settings
@@ -638,6 +639,7 @@ _SALAD = st.sampled_from(
 )
 
 
+@searching(deadline=None)  # how fast is no matter here, and the machine may be busy
 @given(st.lists(st.lists(_SALAD, max_size=6).map("".join), max_size=15))
 def test_nearly_right_lines_give_settings_or_problems_and_nothing_else(lines: list[str]) -> None:
     try:

@@ -81,15 +81,14 @@ def roll_back(system: System, conf: str = CONF, *, boot: bool = False) -> str:
 
     `boot`: nothing runs yet, files and links are enough. Raises: Refusal.
     """
-    version = _before(system)
+    version, state = _before(system)
     _place(system, version)
     kept = system.read(f"{conf}.{version}")
     if kept is not None and kept != system.read(conf):
         system.write(conf, kept, mode=0o640, owner="root:agent-proxy")
     if not boot:
         _restart_workers(system, conf)
-    system.remove(UNFINISHED)
-    system.remove(PREVIOUS)
+    system.remove(state)
     return version
 
 
@@ -153,6 +152,8 @@ def _install(system: System, found: Release) -> None:
     said = system.ask((f"{folder}/venv/bin/agent-proxy-appliance", "--version"))
     if found.version not in said.out:
         raise Refusal(f"the release does not start: {said.said}")
+    # The unit lets nobody read what it makes; the proxy runs as a user of its own.
+    _do(system, "chmod", "-R", "go-w,a+rX", folder)
     system.write(f"{folder}/digest", b"released\n")
 
 
@@ -214,13 +215,14 @@ def _tidy(system: System, kept: set[str]) -> None:
             _do(system, "rm", "-rf", f"{_RELEASES}/{name}")
 
 
-def _before(system: System) -> str:
-    """Return the version before the last switch. Raises: Refusal."""
-    content = system.read(UNFINISHED) or system.read(PREVIOUS) or b"{}"
-    found: dict[str, str] = json.loads(content)
-    if "from" not in found:
-        raise Refusal("there is no upgrade to take back")
-    return found["from"]
+def _before(system: System) -> tuple[str, str]:
+    """Return the version before the last switch, and the file that says so. Raises: Refusal."""
+    for state in (UNFINISHED, PREVIOUS):
+        content = system.read(state)
+        if content is not None:
+            found: dict[str, str] = json.loads(content)
+            return found["from"], state
+    raise Refusal("there is no upgrade to take back")
 
 
 def _place(system: System, version: str) -> None:

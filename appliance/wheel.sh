@@ -16,12 +16,19 @@ cp -R "$tree/proxy" "$tree/appliance" "$tree/setup.py" "$tree/pyproject.toml" \
 # The pinned setuptools, with its hashes.
 awk '/^setuptools==/ { on = 1 } on { print } on && !/\\$/ { exit }' \
     "$tree/requirements-dev.txt" >"$work/build.txt"
-"$python" -m venv "$work/venv"
-pip() { "$work/venv/bin/python" -m pip -q --disable-pip-version-check --no-cache-dir "$@"; }
-if [ -n "${WHEELS:-}" ]; then
-    pip install --require-hashes --no-index --find-links "$WHEELS" -r "$work/build.txt"
-else
-    pip install --require-hashes -r "$work/build.txt"
+pip() { "$python" -m pip -q --disable-pip-version-check --no-cache-dir "$@"; }
+has_setuptools() {
+    "$python" -c 'import sys, importlib.metadata as m; sys.exit(m.version("setuptools") != sys.argv[1])' \
+        "$(sed -n 's/^setuptools==\([^ ]*\).*/\1/p' "$work/build.txt")" 2>/dev/null
+}
+if ! has_setuptools; then
+    "$python" -m venv "$work/venv"
+    python=$work/venv/bin/python
+    if [ -n "${WHEELS:-}" ]; then
+        pip install --require-hashes --no-index --find-links "$WHEELS" -r "$work/build.txt"
+    else
+        pip install --require-hashes -r "$work/build.txt"
+    fi
 fi
 export SOURCE_DATE_EPOCH=315532800
 pip wheel --no-deps --no-build-isolation --no-index -w "$out" "$work/tree"

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from appliance import errors, facts, proxy_setup
+from appliance import errors, proxy_setup
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
+from appliance.keeping import settled
 from appliance.places import SERVICE_OWNER, Places
 from appliance.plan import Plan, Write
 from appliance.self_test import SelfTest
@@ -27,13 +28,6 @@ _CONFIRM_S: Final = 120.0
 _DAYS: Final = 397
 
 
-def _settings(context: Context) -> tuple[Facts, Settings]:
-    found = facts.gather(context.system, context.conf)
-    if found.settings is None:
-        raise Problems(Problem("proxy.ini", "", text, "Mend it first.") for text in found.problems)
-    return found, found.settings
-
-
 def _names(values: Values, found: Facts) -> list[str]:
     """Return what agents may dial: as given, or this machine's name and addresses."""
     given = [str(one) for one in values.get("name") or ()]
@@ -42,7 +36,7 @@ def _names(values: Values, found: Facts) -> list[str]:
 
 
 def _show(context: Context, values: Values) -> Result:
-    found, settings = _settings(context)
+    found, settings = settled(context)
     known = found.certificate
     if known is None:
         raise Refusal(f"there is no certificate in {settings.listen.certificate}")
@@ -67,7 +61,7 @@ def _as_data(known: CertificateFacts) -> dict[str, Any]:
 
 
 def _self_signed(context: Context, values: Values) -> Result:
-    found, settings = _settings(context)
+    found, settings = settled(context)
     days = values.get("days") or _DAYS
     try:
         pem, key = certificates.self_signed(
@@ -111,7 +105,7 @@ def _put(
 
 
 def _request(context: Context, values: Values) -> Result:
-    found, settings = _settings(context)
+    found, settings = settled(context)
     waiting = f"{settings.listen.key}.new"
     if context.system.entry(waiting) is not None and not values.get("force"):
         reason = f"{waiting} waits for the answer to an earlier request"
@@ -136,7 +130,7 @@ def _request(context: Context, values: Values) -> Result:
 
 
 def _install(context: Context, values: Values) -> Result:
-    found, settings = _settings(context)
+    found, settings = settled(context)
     waiting = f"{settings.listen.key}.new"
     given = values.get("key")
     removals: tuple[str, ...] = ()

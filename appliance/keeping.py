@@ -11,13 +11,15 @@ from typing import Any, Final
 
 from appliance import facts, firewall, model
 from appliance.commit_verbs import carry_out
+from appliance.errors import Problem, Problems
+from appliance.facts import Facts
 from appliance.model import Appliance
 from appliance.plan import Plan, Write, joined
 from appliance.self_test import SelfTest
 from appliance.verb import Context, Result
 from proxy.settings import Settings
 
-__all__ = ["CONFIRM_S", "as_data", "firewall_of", "keep", "load", "stored"]
+__all__ = ["CONFIRM_S", "as_data", "firewall_of", "keep", "load", "settled", "stored"]
 
 CONFIRM_S: Final = 120.0
 
@@ -25,6 +27,14 @@ CONFIRM_S: Final = 120.0
 def load(context: Context) -> Appliance:
     """Return the settings in force. Raises: Problems."""
     return model.from_json(context.system.read(model.PATH))
+
+
+def settled(context: Context) -> tuple[Facts, Settings]:
+    """Return the facts, with the settings of a proxy.ini that is right. Raises: Problems."""
+    found = facts.gather(context.system, context.conf)
+    if found.settings is None:
+        raise Problems(Problem("proxy.ini", "", text, "Mend it first.") for text in found.problems)
+    return found, found.settings
 
 
 def firewall_of(context: Context, settings: Settings | None, wanted: Appliance) -> Plan:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import facts, overview, settings_verbs
+from appliance import overview, settings_verbs
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
 from appliance.ini_edit import Change
+from appliance.keeping import settled
 from appliance.places import SERVICE_OWNER, Places
 from appliance.plan import Write
 from appliance.verb import Argument, Context, Result, Values, Verb
@@ -25,15 +26,8 @@ _UPSTREAM_CA: Final = "var/tls/upstream-ca.pem"
 _PASSWORD: Final = "var/http_proxy_password"
 
 
-def _settings(context: Context) -> tuple[Facts, Settings]:
-    found = facts.gather(context.system, context.conf)
-    if found.settings is None:
-        raise Problems(Problem("proxy.ini", "", text, "Mend it first.") for text in found.problems)
-    return found, found.settings
-
-
 def _show_platform(context: Context, values: Values) -> Result:
-    _, settings = _settings(context)
+    _, settings = settled(context)
     data = settings_verbs.values_of(settings)["platform"]
     return Result(tuple(f"{key:<12} {value or '-'}" for key, value in data.items()), data)
 
@@ -87,7 +81,7 @@ def registration(found: Facts, settings: Settings) -> dict[str, object]:
 
 
 def _register_info(context: Context, values: Values) -> Result:
-    data = registration(*_settings(context))
+    data = registration(*settled(context))
     rows = (
         ("agent proxy ID", data["agentProxyId"]),
         ("node", data["node"]),
@@ -111,7 +105,7 @@ def _joined(value: object) -> str:
 
 
 def _show_upstream(context: Context, values: Values) -> Result:
-    found, settings = _settings(context)
+    found, settings = settled(context)
     data = settings_verbs.values_of(settings)["upstream"]
     health = (found.status or {}).get("upstream")
     lines = [f"{key:<20} {value or '-'}" for key, value in data.items()]

@@ -23,7 +23,6 @@ _FILES: Final = (
     f"{STATE}/first-boot.complete",
     f"{STATE}/first-boot.json",
     f"{STATE}/console.json",
-    firewall.PATH,
     model.PATH,
     access.KEYS,
 )
@@ -51,6 +50,8 @@ def finish(system: System, conf: str) -> list[str]:
     if pristine is not None:
         system.write(conf, pristine, mode=0o640, owner="root:agent-proxy")
         removed.append(f"{conf} (as shipped again)")
+    for write in firewall.render(None, Appliance()):  # closed, until the first boot knows more
+        system.write(write.path, write.content, mode=write.mode, owner=write.owner)
     system.remove(_MARK)
     return removed
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import cli, reset
+from appliance import cli, firewall, reset
+from appliance.model import Appliance
 from appliance.places import CONF
 from appliance.system import Completed, Fetched
 from appliance.verb import Context
@@ -237,7 +238,11 @@ def shipped(machine: Machine) -> dict[str, bytes]:
         path: content
         for path, content in recorded(Path(machine.root + "-fresh")).content().items()
         if path != CONF
-    } | {CONF: b"# as shipped\n", "/opt/agent-proxy/current/conf/proxy.ini": b"# as shipped\n"}
+    } | {
+        CONF: b"# as shipped\n",
+        "/opt/agent-proxy/current/conf/proxy.ini": b"# as shipped\n",
+        **{write.path: write.content for write in firewall.render(None, Appliance())},
+    }
 
 
 def test_a_factory_reset_leaves_nothing_of_what_was_set_up(machine: Machine) -> None:

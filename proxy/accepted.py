@@ -32,9 +32,9 @@ class AcceptedStream(Stream):
         super().__init__(sock)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        # Without the calls that ssl.SSLObject puts around it.
-        wrapped: Any = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._tls = wrapped._sslobj
+        # What is under ssl.SSLObject, without the calls that it puts around each of its own.
+        bare: Any = context
+        self._tls = bare._wrap_bio(self._incoming, self._outgoing, True)
         self._said_goodbye = False
 
     def handshake(self, early: bytes = b"") -> None:
@@ -190,11 +190,12 @@ class AcceptedStream(Stream):
 
     def close(self) -> None:
         """Say goodbye, send what the kernel takes, and close. Never waits."""
-        self.goodbye()
-        try:
-            self.flush()
-        except BrokenStream:
-            pass  # nobody is left to be told
+        if not self._said_goodbye or self._rest or self._outgoing.pending:
+            self.goodbye()
+            try:
+                self.flush()
+            except BrokenStream:
+                pass  # nobody is left to be told
         self._release()
 
     def hang_up(self) -> None:

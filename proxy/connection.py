@@ -21,7 +21,7 @@ from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.duplicates import Sightings
 from proxy.errors import ClientGone, Internal, RelayError, RequestTimeout
-from proxy.headers import field
+from proxy.headers import values
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
 from proxy.lease import Lease
@@ -173,7 +173,7 @@ class Connection:
     def _note_manner(self, stream: AcceptedStream, head: RequestHead) -> None:
         """Let it be noticed when two agents take turns under one identity."""
         caller = self._accepted.caller
-        agent = crc32(b"".join(field(head.headers, b"user-agent")))
+        agent = crc32(b"".join(values(head, b"user-agent")))
         manner = (stream.version(), stream.cipher(), agent, crc32(head.host))
         self._owner.sightings.called((caller.zone, caller.source), manner, time.monotonic())
 

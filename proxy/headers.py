@@ -25,6 +25,7 @@ __all__ = [
     "field",
     "request_head",
     "response_head",
+    "values",
 ]
 
 # What a field is to us, one bit each. PASS: nothing, it travels on.
@@ -91,6 +92,14 @@ class Rewrite(NamedTuple):
 def field(headers: list[Header], name: bytes) -> list[bytes]:
     """Return the values of all fields called `name` (lower case), in wire order."""
     return [value for key, value in headers if key.lower() == name]
+
+
+def values(head: RequestHead, name: bytes) -> list[bytes]:
+    """As `field`, of a head that may come again: looked for once."""
+    found = head.found.get(name)
+    if found is None:
+        found = head.found[name] = field(head.headers, name)
+    return found
 
 
 def _without_nominated(headers: list[Header], options: frozenset[bytes]) -> list[Header]:

@@ -79,6 +79,8 @@ class RequestHead:
         default_factory=dict, compare=False, repr=False
     )
     """What `headers` made of it lately, for the next request with this head."""
+    found: dict[bytes, list[bytes]] = field(default_factory=dict, compare=False, repr=False)
+    """What `headers` was asked for lately: values by lower-case name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def _health_check(head: RequestHead) -> Own:
 
 
 def _refuse_loop(own_id: str, head: RequestHead) -> None:
-    for value in headers.field(head.headers, b"via"):
+    for value in headers.values(head, b"via"):
         for hop in value.decode("latin-1").split(","):
             if own_id and hop.split()[1:2] == [own_id]:
                 raise LoopDetected(f"this request passed {own_id} before (Via)")
@@ -108,7 +108,7 @@ def _from_below(settings: Settings, caller: Caller, peer: Peer, head: RequestHea
         for name, value in head.headers
         if canonical(name).startswith(b"agent-proxy-")
     ]
-    values = headers.field(head.headers, b"agent-route")
+    values = headers.values(head, b"agent-route")
     if sorted(name for name, _ in claims) != _CLAIMS or len(values) != 1:
         raise Forbidden(
             f"peer {peer.id}: an agent's request carries Agent-Proxy-Id, -Zone, -Source and "
@@ -145,7 +145,7 @@ def _from_above(
         own = _own_call(head)
         if own is not None:
             return own
-    values = headers.field(head.headers, b"agent-route")
+    values = headers.values(head, b"agent-route")
     if not values:
         raise BadMessage("no Agent-Route: a call to an agent carries the return route it came with")
     hop = _next_hop(settings, values)

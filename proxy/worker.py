@@ -206,9 +206,8 @@ class Worker:
         self.telemetry.events["accepted_" + caller.kind] += 1
         self.telemetry.zones[caller.zone, "accepted_" + caller.kind] += 1
         self.connections.add(connection)
-        if self._spare:
-            run_in_hub = gevent.get_hub().loop.run_callback
-            run_in_hub(self._spare.pop().switch, (connection, caller))
+        if self._spare and getcurrent() is gevent.get_hub():
+            self._spare.pop().switch((connection, caller))  # it comes back when it waits
         else:
             gevent.spawn_raw(self._run, connection, caller)
 

@@ -25,6 +25,7 @@ from .proxies import ANSWER_BYTES, HOST
 
 _ANSWER_TIMEOUT_S = 10.0
 _LOAD_TIMEOUT_S = 120.0
+_TLS = "TLSv1.3"  # what all proxies must speak, or the storm compares different handshakes
 _fork = multiprocessing.get_context("fork")
 _R = TypeVar("_R")
 
@@ -157,6 +158,8 @@ def _storm_client(job: _Job) -> int:
                 answer += piece
             if tls.session_reused:
                 raise BenchError("the TLS session was resumed: not a full handshake")
+            if tls.version() != _TLS:
+                raise BenchError(f"{tls.version()} instead of {_TLS}: not the same handshake")
         _check(answer)
     return job.requests
 

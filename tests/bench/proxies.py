@@ -4,7 +4,8 @@ The job: TLS from the agent (ECDSA P-256), TLS with a verified certificate and n
 over at most 64 idle connections kept open, the agent's identity put into the fields of PROTOCOL.md,
 WebSocket upgrades relayed. Where they still differ:
 - agent proxy: also seals the return route (HMAC); access log on, one line per exchange
-- nginx: access log on, written in blocks of 64 KiB
+- nginx: access log on, in blocks of 64 KiB; TLS 1.3 allowed, as Debian's nginx.conf does and
+  nginx 1.22 alone does not: the others speak it, and its handshake costs more than that of 1.2
 - HAProxy: no log (it writes to a syslog server only, which would be another process)
 One process does the work: nginx worker_processes 1, HAProxy nbthread 1, one agent proxy worker.
 """
@@ -207,6 +208,7 @@ def _nginx_proxy(
             proxy_ssl_trusted_certificate {bench.back.certificate};
             proxy_ssl_name {_PLATFORM};
             proxy_ssl_server_name on;
+            proxy_ssl_protocols TLSv1.2 TLSv1.3;
             proxy_read_timeout 3600s;
             proxy_send_timeout 3600s;
             proxy_set_header Host {HOST}:{backend};
@@ -244,6 +246,7 @@ http {{
 {temporary}
     keepalive_timeout 75s;
     keepalive_requests 100000000;
+    ssl_protocols TLSv1.2 TLSv1.3;
 {site}
 }}
 """)

@@ -46,7 +46,8 @@ class Deadline:
         """From now on the greenlet gets `error` if it waits beyond `seconds`."""
         self._error = error
         self._detail = detail
-        self.expires_at = min(time.monotonic() + seconds, self._latest)
+        expires_at = time.monotonic() + seconds
+        self.expires_at = expires_at if expires_at < self._latest else self._latest
 
     def never(self) -> None:
         """No bound but `cap`: the wait that follows has one of its own."""

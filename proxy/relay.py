@@ -190,26 +190,27 @@ class Exchange:
     def _take_response(self) -> int:
         """Queue what is there of the response; _DONE at its END or after a 101."""
         self._arrived = False
-        responses = self._lease.responses
         pieces: list[bytes] = []
         size = 0
         progress = _MORE
+        next_event = self._lease.responses.next_event
         while size < BUFFER_BYTES:
-            event = responses.next_event()
+            event = next_event()
             if event is NEED_DATA:
                 if not self._closed:
                     progress = _NOTHING
                     break
                 event = self._at_close()
-            if event is END:
+            if isinstance(event, bytes):
+                length = len(event)
+                self._record.bytes_out += length
+                pieces.append(chunk(event) if self._rechunk else event)
+                size += length + 8
+            elif event is END:
                 if self._rechunk:
                     pieces.append(LAST_CHUNK)
                 progress = _DONE
                 break
-            if isinstance(event, bytes):
-                self._record.bytes_out += len(event)
-                pieces.append(chunk(event) if self._rechunk else event)
-                size += len(event) + 8
             else:
                 assert isinstance(event, ResponseHead)
                 pieces.append(self._take_head(event))

@@ -37,32 +37,31 @@ class Readiness:
     each time. An event that nobody waits for stops it until somebody does.
     """
 
-    __slots__ = ("_io", "_started", "unasked", "waiter")
+    __slots__ = ("_io", "started", "unasked", "waiter")
 
     def __init__(self, fd: int, events: int) -> None:
         self._io = get_hub().loop.io(fd, events)
-        self._started = False
+        self.started = False
         self.waiter: greenlet | None = None
         self.unasked = False
         """Something arrived, or the peer closed, while nobody waited."""
 
-    def arm(self, waiter: greenlet) -> None:
-        self.waiter = waiter
-        if not self._started:
-            self._started = True
-            self.unasked = False
-            self._io.start(self._ready)
+    def start(self) -> None:
+        self.started = True
+        self.unasked = False
+        self._io.start(self._ready)
 
     def close(self) -> None:
         """Before the socket is closed, or the loop would watch a stranger's."""
         self._io.close()
 
     def _ready(self) -> None:
-        if self.waiter is not None:
-            self.waiter.switch(self)
+        waiter = self.waiter
+        if waiter is not None:
+            waiter.switch(self)
         else:
             self._io.stop()
-            self._started = False
+            self.started = False
             self.unasked = True
 
 
@@ -109,10 +108,13 @@ class Stream(ABC):
 
 def wait(source: Readiness, other: Readiness | None = None) -> Readiness:
     """Sleep until `source` or `other` is ready, and return it."""
-    current = getcurrent()
-    source.arm(current)
+    source.waiter = current = getcurrent()
+    if not source.started:
+        source.start()
     if other is not None:
-        other.arm(current)
+        other.waiter = current
+        if not other.started:
+            other.start()
     try:
         ready: Readiness = _switch(get_hub())
         return ready

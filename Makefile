@@ -88,6 +88,11 @@ $(AUDIT)/ready: requirements-audit.txt
 	@$(AUDIT)/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
 	  -r requirements-audit.txt
 	@touch $@
+.PHONY: fuzz
+fuzz: $(VENV)/ready ## fuzz the readers with atheris, FUZZ_SECONDS=60 each; exit 1 on a finding
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes \
+	  --only-binary :all: -r requirements-fuzz.txt || echo "no atheris for this Python"
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
 .PHONY: packages
 packages: ## install the Debian packages that tests and bench use, where that is allowed

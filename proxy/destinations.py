@@ -20,7 +20,13 @@ __all__ = ["Decision", "Surroundings", "Target", "agent_target", "destination", 
 # Where clouds answer with a machine's credentials, beside 169.254.169.254 (link-local anyway).
 _METADATA: Final = frozenset(
     ipaddress.ip_address(text)
-    for text in ("169.254.169.254", "fd00:ec2::254", "100.100.100.200", "192.0.0.192")
+    for text in (
+        "169.254.169.254",
+        "fd00:ec2::254",
+        "100.100.100.200",
+        "192.0.0.192",
+        "168.63.129.16",
+    )
 )
 _REFUSALS: Final = {
     "1 address": "route_address",
@@ -30,6 +36,8 @@ _REFUSALS: Final = {
     "4 seal": "route_seal",
 }
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: an IPv4 address behind these 32 bits
 
 
 class Target(NamedTuple):
@@ -108,6 +116,14 @@ def _inner(address: Address) -> Address:
     return address
 
 
+def _hides(address: Address) -> bool:
+    """Whether a tunnel or a translator would make another address of it, one nobody judged."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return False
+    isatap = (int(address) >> 32) & 0xFFFFFFFF in _ISATAP
+    return isatap or address.teredo is not None or address in _NAT64_LOCAL
+
+
 def _text(address: Address) -> str:
     """Return the canonical form (RFC 5952); a mapped address in hexadecimal on every Python."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
@@ -129,6 +145,7 @@ def _never(
         ("unspecified", address.is_unspecified or str(address).startswith("0.")),
         ("the broadcast address", str(address) == "255.255.255.255"),
         ("a metadata service", address in _METADATA),
+        ("a tunnel's or translator's address", _hides(address)),
         ("the upstream", str(address) in surroundings.upstream),
         ("denied by [agents] deny", inside(address, settings.agents.deny)),
         ("this proxy itself", not loopback and surroundings.is_own(address, interface)),

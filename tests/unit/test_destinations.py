@@ -79,6 +79,10 @@ EVERYWHERE = settings_of(
         "169.254.0.1", "169.254.169.254", "fe80::1", "febf::1", "::ffff:a9fe:a9fe",
         "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "fd00:ec2::254", "100.100.100.200",
         "192.0.0.192", "::ffff:6464:64c8", "64:ff9b::6464:64c8",
+        "168.63.129.16", "::ffff:a83f:8110", "64:ff9b::a83f:8110",
+        # what tunnels and translators turn into another address: local NAT64, Teredo, ISATAP
+        "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:7f00:0:100::", "2001:0:a00:1::f5ff:fffd",
+        "2001:db8::5efe:a00:2", "fd00::200:5efe:a00:2",
         # multicast and broadcast
         "224.0.0.1", "239.255.255.255", "ff02::1", "::ffff:e000:1", "64:ff9b::e000:1",
         "255.255.255.255", "::ffff:ffff:ffff", "64:ff9b::ffff:ffff",

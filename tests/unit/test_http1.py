@@ -345,9 +345,14 @@ def read_theirs(wire: bytes) -> Message:
     return message
 
 
+_KNOWN = frozenset(b"GET HEAD POST PUT DELETE OPTIONS PATCH PROPFIND".split())
+
+
 def assert_read_alike(wire: bytes) -> None:
     messages, ends = read_ours(wire)
     for message, start, end in zip(messages, [0, *ends], ends, strict=False):
+        if message.method not in _KNOWN:
+            continue  # llhttp knows a list of methods; RFC 9110 9.1 lets any token be one
         assert read_theirs(wire[start:end]).told() == message.told()
 
 

@@ -88,6 +88,7 @@ $(AUDIT)/ready: requirements-audit.txt
 	@$(AUDIT)/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
 	  -r requirements-audit.txt
 	@touch $@
+
 .PHONY: fuzz
 fuzz: $(VENV)/ready ## fuzz the readers with atheris, FUZZ_SECONDS=60 each; exit 1 on a finding
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes \

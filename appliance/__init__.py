@@ -26,6 +26,7 @@ Values, no world at all:
 The world:
     system        the only door to programs and disk; `dry_run` one that only takes notes;
                   `owners` knows whose files are
+    login         the console's password, and the wait after wrong ones
     facts         what the machine and its proxy are like now
     overview      what an operator wants to know at first sight, and what to do about it
     reset         factory reset, which a power cut does not leave half done
@@ -60,6 +61,16 @@ What an operator can do:
                   a release beside the old one, tried, switched to, watched, or taken back
     release_build makes a release
     verbs         all of them
+
+The console, in front of the same verbs:
+    view, effects what a screen shows, and what a key on it leads to
+    screens, entry, form, editor
+                  the screens; pure, as `menu` and `form_fields`, which fill them
+    wizard        the answers of the first boot, typed
+    makers        screens that need to know this machine
+    work          one verb in a thread
+    terminal      draws and reads keys; the only file that knows the toolkit
+    console       the stack of screens; carries out what they ask for
     cli_values, cli
                   the command agent-proxy-appliance
 

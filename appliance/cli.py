@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from appliance import audit, cli_values, commit
+from appliance import audit, cli_values, commit, console
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal
 from appliance.system import System
@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"agent-proxy {__version__}")
     levels: dict[tuple[str, ...], Any] = {(): _level(top)}  # Any: argparse does not name it
-    for verb in VERBS:
+    for verb in (*VERBS, console.VERB):
         *above, last = verb.words
         for depth in range(len(above)):
             path = tuple(above[: depth + 1])

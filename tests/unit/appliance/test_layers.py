@@ -18,7 +18,7 @@ _VALUES = (
     "passwords answers_file answers migrations release"
 ).split()
 _WORLD = (
-    "owners system dry_run facts overview commit reset self_test install arrivals diagnosis "
+    "owners system dry_run login facts overview commit reset self_test install arrivals diagnosis "
     "diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle disk "
     "answer_sources first_boot"
 ).split()
@@ -26,9 +26,13 @@ _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "
     "access_verbs machine_verbs service_verbs certificate_verbs backup_verbs power_verbs "
     "diagnose_verbs first_boot_verbs trial upgrade upgrade_verbs release_build "
-    "verbs cli_values cli"
+    "verbs"
 ).split()
-_ORDER = _VALUES + _WORLD + _VERBS
+_CONSOLE = (
+    "view effects screens entry form form_fields editor menu wizard makers work terminal console "
+    "cli_values cli"
+).split()
+_ORDER = _VALUES + _WORLD + _VERBS + _CONSOLE
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")
 _FORBIDDEN = "os socket ssl gevent time logging select subprocess threading urllib3 random".split()
 

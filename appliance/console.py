@@ -1,0 +1,225 @@
+"""The text console: a stack of screens, keys in, effects out.
+
+Shell. Neighbours: `terminal` draws, `work` runs verbs, `makers` makes the screens of settings and
+verbs. It does nothing that no verb does, and nothing while it asks: values are gathered, shown
+with the difference they make, and only then handed to the verb that the command line would run.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import traceback
+from typing import Final
+
+from appliance import facts, login, makers, menu, overview, wizard
+from appliance.editor import Editor, Fault
+from appliance.effects import Back, Effect, Open, Repaint, Run, Screen, Submit
+from appliance.entry import First, Login
+from appliance.errors import Problems, Refusal
+from appliance.form import Form
+from appliance.screens import Question, Text, Working
+from appliance.system import System
+from appliance.terminal import Terminal
+from appliance.verb import Context, Result, Values, Verb
+from appliance.view import COLUMNS, ROWS, too_small
+from appliance.work import Work
+
+__all__ = ["VERB", "Console"]
+
+_LOOK_EVERY_S: Final = 5.0
+_IDLE_S: Final = 600.0
+
+
+class Console:
+    """What one terminal shows. `run` ends with the terminal, never with an error."""
+
+    def __init__(self, system: System, conf: str, terminal: Terminal) -> None:
+        self._system = system
+        self._conf = conf
+        self._terminal = terminal
+        self._first = First()
+        self._stack: list[Screen] = [self._first]
+        self._work: Work | None = None
+        self._begun = 0.0
+        self._touched = time.monotonic()
+        self._looked = 0.0
+        self._look: threading.Thread | None = None
+
+    def run(self) -> None:
+        while True:
+            try:
+                self._turn()
+            except (EOFError, OSError):
+                return  # the terminal is gone: hung up, or the SSH connection ended
+            except Exception:
+                traceback.print_exc()
+                self._stack = [self._first]
+                self._first.note = " A defect ended the last screen; the journal has more."
+                self._terminal.repaint()
+
+    def _turn(self) -> None:
+        self._watch()
+        self._draw()
+        for key in self._terminal.keys():
+            self._touched = time.monotonic()
+            if key == "ctrl l":
+                self._carry_out(Repaint())
+            else:
+                self._carry_out(self._stack[-1].key(key))
+
+    def _draw(self) -> None:
+        size = self._terminal.size()
+        fits = size.columns >= COLUMNS and size.rows >= ROWS
+        self._terminal.draw(self._stack[-1].view(size) if fits else too_small(size), size)
+
+    def _watch(self) -> None:
+        """See to what goes on by itself: work that ended, a first screen that is old, idleness."""
+        now = time.monotonic()
+        if self._work is not None:
+            self._attend(self._work, now)
+        elif len(self._stack) == 1:
+            self._look_again(now)
+        elif now - self._touched > _IDLE_S:
+            self._stack = [self._first]
+
+    def _look_again(self, now: float) -> None:
+        if self._look is not None and self._look.is_alive():
+            return
+        if now - self._looked >= _LOOK_EVERY_S:
+            self._looked = now
+            self._look = threading.Thread(target=self._gather, name="look", daemon=True)
+            self._look.start()
+
+    def _gather(self) -> None:
+        found = facts.gather(self._system, self._conf)
+        self._first.lines = [*wizard.lines(self._system), *overview.lines(found)]
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._system.now()))
+        self._first.note = f" as of {stamp}"
+
+    # Effects.
+
+    def _carry_out(self, effect: Effect) -> None:
+        if isinstance(effect, Back):
+            del self._stack[max(1, len(self._stack) - 1 - effect.further) :]
+        elif isinstance(effect, Repaint):
+            self._terminal.repaint()
+        elif isinstance(effect, Submit):
+            self._submitted(effect)
+        elif isinstance(effect, Run):
+            self._begin(effect)
+        elif isinstance(effect, Open):
+            self._open(effect)
+
+    def _open(self, effect: Open) -> None:
+        context = Context(self._system, self._conf)
+        try:
+            made = makers.screen(effect, context)
+        except Problems as problems:
+            made = Text("Not now", [str(one) for one in problems.problems])
+        except Refusal as refusal:
+            made = Text("Not now", [str(refusal)])
+        if isinstance(made, Run):
+            self._begin(made)
+        else:
+            self._stack.append(made)
+
+    def _submitted(self, effect: Submit) -> None:
+        asked = self._stack[-1]
+        assert isinstance(asked, Login)
+        asked.note = " working: comparing"
+        self._draw()
+        try:
+            if effect.what == "new password":
+                login.set_password(self._system, effect.text)
+            else:
+                login.attempt(self._system, effect.text)
+        except Problems as problems:
+            asked.note = " ".join(f"{one.message}. {one.remedy}" for one in problems.problems)
+        except Refusal as refusal:
+            asked.note = f" {refusal}."
+        else:
+            self._stack = [self._first, menu.main()]
+
+    def _begin(self, run: Run) -> None:
+        """Show what a verb would do before it does it; then let it, in a thread."""
+        verb = run.verb
+        if verb.dangerous and not run.sure:
+            lines = [f"{verb.sense[:1].upper()}{verb.sense[1:]}.", verb.more]
+            self._stack.append(Question(verb.name, lines, run._replace(sure=True)))
+            return
+        dry = verb.changes and not run.sure
+        self._work = Work(verb, run.values, self._system, self._conf, dry=dry)
+        self._begun = time.monotonic()
+        title = f"{verb.name}: what it would change" if dry else verb.name
+        self._stack.append(Working(title, can_stop="follow" in run.values))
+        self._draw()
+        self._work.start()
+
+    def _attend(self, work: Work, now: float) -> None:
+        shown = self._stack[-1]
+        assert isinstance(shown, Working)
+        shown.lines = list(work.lines)
+        shown.seconds = int(now - self._begun)
+        if shown.stopped:
+            work.stop()
+        if work.is_over:
+            self._work = None
+            self._touched = now
+            self._stack.pop()
+            self._ended(work)
+
+    def _ended(self, work: Work) -> None:
+        if work.problems and self._stack and self._told(work):
+            return
+        if work.problems:
+            self._stack.append(Text(work.verb.name, [str(one) for one in work.problems]))
+        elif work.refusal:
+            self._stack.append(Text(work.verb.name, [f"{work.refusal}."]))
+        elif work.result is not None:
+            self._said(work, work.result)
+
+    def _told(self, work: Work) -> bool:
+        """Show what was refused where it was typed."""
+        asked = self._stack[-1]
+        if isinstance(asked, Form):
+            asked.refuse(work.problems)
+            return True
+        if isinstance(asked, Editor):
+            asked.faults = [Fault(0, str(one)) for one in work.problems]
+            return True
+        return False
+
+    def _said(self, work: Work, result: Result) -> None:
+        if work.dry:
+            sure = Run(work.verb, work.values, sure=True)
+            lines = [*result.lines, *work.would]
+            title = f"{work.verb.name}: what it would change"
+            self._stack.append(Text(title, lines, sure, "Enter do it"))
+            return
+        while isinstance(self._stack[-1], Text | Question | Form | Editor | makers.Countdown):
+            self._stack.pop()  # what led here is done with
+        lines = [*work.lines, *result.lines]
+        if isinstance(result.data, dict) and result.data.get("confirmWithinSeconds"):
+            self._stack.append(makers.countdown(work.verb.name, lines, self._system))
+        else:
+            big = work.verb.name == "platform register-info"
+            self._stack.append(Text(work.verb.name, lines or ["Done."], big=big))
+
+
+def _run(context: Context, values: Values) -> Result:
+    if not os.isatty(0) or not os.isatty(1):
+        raise Refusal("The console needs a terminal. Every item of it is a verb, too: --help")
+    with Terminal().open() as terminal:
+        Console(context.system, context.conf, terminal).run()
+    return Result()
+
+
+VERB: Final = Verb(
+    "console",
+    "the text console, on this terminal",
+    _run,
+    examples=("agent-proxy-appliance console",),
+    more="What tty1, the serial line and the user operator get. It asks for its own password.",
+)

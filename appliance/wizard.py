@@ -1,0 +1,102 @@
+"""The first boot at the console: the answers that a cloud would have given, typed into a form.
+
+Shell (it writes the answers for the verb). Neighbours: `answers` says what there is to answer,
+`first_boot` does it; `makers` opens the form where a machine is not set up yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final
+
+from appliance import answers, first_boot, passwords
+from appliance.effects import Effect, Open, Run
+from appliance.form import Field, Form
+from appliance.form_fields import of_section
+from appliance.system import System
+from appliance.verb import Context
+from appliance.verbs import named
+
+__all__ = ["form", "is_set_up", "lines", "run"]
+
+# In memory only, and for root only: a password and a secret are among the answers.
+_FILE: Final = "/run/agent-proxy/answers.json"
+_ASKED: Final = (
+    "console.password",
+    "upstream.endpoint",
+    "platform.networks",
+    "proxy.id",
+    "hostname",
+    "network.1.address",
+    "network.1.gateway4",
+    "network.dns",
+    "time.servers",
+    "certificate.names",
+    "proxy.secret",
+)
+_KNOWN: Final = {key.name: key for key in answers.KEYS}
+
+
+def is_set_up(system: System) -> bool:
+    return system.entry(first_boot.COMPLETE) is not None
+
+
+def lines(system: System) -> list[str]:
+    """Return what the first screen says of a machine that is not set up yet."""
+    if is_set_up(system):
+        return []
+    found = first_boot.state(system)
+    said = ["WARNING  this machine is not set up yet: press Enter and answer a few questions"]
+    said += [f"WARNING  answers from {found.source or 'outside'}: {one}" for one in found.problems]
+    return said
+
+
+def form(context: Context) -> Form:
+    """Return the form of the first boot; what was found wrong before stands beside its field."""
+    fields = [_field(name) for name in _ASKED]
+    made = Form("First boot: a few questions", fields, _submit)
+    made.refuse(one for one in first_boot.state(context.system).problems if one.value)
+    made.chosen = 0
+    return made
+
+
+def _field(name: str) -> Field:
+    section, _, key = name.rpartition(".")
+    required = name in answers.REQUIRED
+    known = _KNOWN.get(name.replace(".1.", ".NAME."))
+    if known is None or name.startswith("proxy."):
+        found = next((one for one in of_section(section, {}) if one.place == key), None)
+        if found is not None:
+            found.place = found.label = name
+            found.text = found.begun_with = ""
+            found.required = required
+            found.default = "one is made" if name == "proxy.id" else found.default
+            return found
+    assert known is not None, f"answers.KEYS and the proxy's settings both lack {name}"
+    return Field(
+        name,
+        name,
+        sense=f"{known.sense[:1].upper()}{known.sense[1:]}. Such as {known.example}",
+        range=known.range,
+        default="" if required else known.default,
+        judge=_password_wrong if name == "console.password" else lambda text: "",
+        secret=name.endswith(("password", "secret")),
+        required=required,
+    )
+
+
+def _password_wrong(text: str) -> str:
+    return " ".join(f"{one.message}. {one.remedy}" for one in passwords.problems(text))
+
+
+def _submit(fields: Sequence[Field]) -> Effect:
+    return Open("answers", {one.place: one.text for one in fields if one.text.strip()})
+
+
+def run(given: dict[str, str], context: Context) -> Run:
+    """Hand the answers over, as a file, and return the verb that takes them."""
+    context.system.folder("/run/agent-proxy", mode=0o700)
+    content = json.dumps({"agent-proxy": given}).encode()
+    context.system.write(_FILE, content, mode=0o600)
+    return Run(named("first-boot run"), {"answers": _FILE, "unattended": False})

@@ -20,7 +20,7 @@ from tests.unit.authority import Issued, issue
 _KEY = (
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO7Cq1WnW1fM0S0m2o1u0y5r0Q1f5H0b8w4mJ8m3X0aB a@example.com"
 )
-_ARRIVES_S = 30.0
+_ARRIVES_S = 90.0
 
 
 def program(name: str) -> str:

@@ -144,7 +144,7 @@ def _input(appliance: Appliance, settings: Settings | None, own: list[str]) -> l
         'iifname "lo" accept',
         "ct state established,related accept",
         "ct state invalid drop",
-        "meta l4proto ipv6-icmp icmpv6 type { " + _ICMP6 + " } accept",
+        "icmpv6 type { " + _ICMP6 + " } accept",
         "udp sport 67 udp dport 68 accept",
         "ip6 saddr fe80::/10 udp dport 546 accept",
     ]

@@ -55,6 +55,8 @@ STATE: Final = "/var/lib/agent-proxy/first-boot.json"
 COMPLETE: Final = "/var/lib/agent-proxy/first-boot.complete"
 # DHCP on everything, so that answers can be fetched; gone once the network is what it shall be.
 BEFORE: Final = "/etc/systemd/network/95-agent-proxy-first-boot.network"
+# Names the machine that the SSH host keys were made for.
+_HOST_KEYS: Final = "/var/lib/agent-proxy/host-keys"
 _SIZE: Final = "/run/agent-proxy/size.env"
 _STEPS: Final = ("identity", "disk", "answers", "settings", "complete")
 _CERTIFICATE_DAYS: Final = 396
@@ -155,9 +157,13 @@ def _identity(system: System, progress: Callable[[str], None]) -> Step:
     machine = (system.read("/etc/machine-id") or b"").decode().strip()
     if len(machine) != 32:  # systemd makes it at the start; an image has none
         raise Refusal("/etc/machine-id is not there: restart the machine, systemd makes it")
-    keys = [one for one in system.list("/etc/ssh") if one.startswith("ssh_host_")]
-    if not any(one.endswith("_ed25519_key") for one in keys):
+    if (system.read(_HOST_KEYS) or b"").decode() != machine:
+        # Those that are there may be of the package's installation, in an image that others have.
+        for name in system.list("/etc/ssh"):
+            if name.startswith("ssh_host_"):
+                system.remove(f"/etc/ssh/{name}")
         _do(system, "ssh-keygen", "-A")
+        system.write(_HOST_KEYS, machine.encode())
     return Step(1, "identity", "done", f"machine {machine}")
 
 

@@ -64,6 +64,17 @@ def test_with_answers_it_is_complete(machine: Machine) -> None:
     assert size == ["AGENT_PROXY_WORKERS=3", "AGENT_PROXY_MINFDS=16896"]
 
 
+def test_host_keys_of_an_image_are_replaced_once(machine: Machine) -> None:
+    machine.write("/etc/ssh/ssh_host_ed25519_key", b"of the image")
+    machine.write("/etc/ssh/sshd_config", b"kept")
+    first_boot.run(machine, CONF, get=nothing)
+    assert machine.list("/etc/ssh") == ["sshd_config"]
+    machine.write("/etc/ssh/ssh_host_ed25519_key", b"made here")
+    first_boot.run(machine, CONF, get=nothing)
+    assert machine.ran.count("ssh-keygen -A") == 1
+    assert machine.read("/etc/ssh/ssh_host_ed25519_key") == b"made here"
+
+
 def test_secrets_are_for_the_proxy_only(machine: Machine) -> None:
     first_boot.run(machine, CONF, given=_GIVEN, get=nothing)
     for path in ("/opt/agent-proxy/var/secret", "/opt/agent-proxy/var/tls/proxy.key"):
@@ -90,7 +101,8 @@ def test_without_answers_it_waits(machine: Machine) -> None:
     assert [step.state for step in found.steps] == ["done", "done", "waits", "to do", "to do"]
     assert [one.place for one in found.problems] == ["answers"]
     after = machine.content()
-    after.pop(first_boot.STATE)
+    for path in (first_boot.STATE, "/var/lib/agent-proxy/host-keys"):
+        after.pop(path)
     assert after == before
 
 
@@ -109,6 +121,7 @@ def test_a_key_that_is_there_is_kept(machine: Machine) -> None:
 
 def test_what_cannot_be_put_in_force_is_taken_back(machine: Machine) -> None:
     machine.answers["systemctl restart agent-proxy-firewall.service"] = Completed(1, "", "no nft")
+    first_boot.run(machine, CONF, get=nothing)
     before = machine.content()
     with pytest.raises(Refusal, match="no nft"):
         first_boot.run(machine, CONF, given=_GIVEN, get=nothing)

@@ -28,6 +28,7 @@ from proxy.fields import Header, read_framing, split_fields
 __all__ = [
     "CHUNKED",
     "NO_BODY",
+    "NO_STATUS_LINE",
     "UNTIL_CLOSE",
     "Framing",
     "HeadLimits",
@@ -48,6 +49,8 @@ _V = TypeVar("_V")
 NO_BODY: Final = -1
 CHUNKED: Final = -2
 UNTIL_CLOSE: Final = -3
+
+NO_STATUS_LINE: Final = "the status line is not 'HTTP/1.1 200 reason'"
 
 _REMEMBERED: Final = 128
 _REMEMBERED_BYTES: Final = 1024
@@ -204,7 +207,7 @@ def parse_response(head: bytes, limits: HeadLimits, method: bytes, upgrading: bo
     line_end = head.find(b"\r\n")
     line = _STATUS_LINE.fullmatch(head, 0, line_end)
     if line is None:
-        raise BadAnswer("the status line is not 'HTTP/1.1 200 reason'")
+        raise BadAnswer(NO_STATUS_LINE)
     minor = line[1][0] - 48
     status = int(line[2])
     headers = split_fields(head[line_end + 2 :], limits.fields, BadAnswer)

@@ -10,7 +10,14 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.errors import BadAnswer, BadMessage, TargetTooLong
-from proxy.heads import HeadLimits, RequestHead, ResponseHead, read_request, read_response
+from proxy.heads import (
+    NO_STATUS_LINE,
+    HeadLimits,
+    RequestHead,
+    ResponseHead,
+    read_request,
+    read_response,
+)
 from proxy.reader import END, HEAD, NEED_DATA, OPEN, STRAY, STRAY_LINE_END, Mark, Reader
 
 __all__ = [
@@ -24,6 +31,7 @@ __all__ = [
 ]
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
+_STATUS_LINE: Final = (b"H", b"T", b"T", b"P", b"/", b"1", b".", b"01", b" ", *[b"0123456789"] * 3)
 INTERIM_LIMIT: Final = 8  # 1xx heads before a final one; a flood of them is an attack
 
 
@@ -69,19 +77,21 @@ class RequestReader(Reader):
 class ResponseReader(Reader):
     """Responses of one connection, in the order of their requests."""
 
-    __slots__ = ("_interim", "_method", "_upgrading")
+    __slots__ = ("_awaited", "_interim", "_method", "_upgrading")
 
     _error = BadAnswer
 
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits)
         self._method = b""
+        self._awaited = False
         self._upgrading = False
         self._interim = 0
 
     def expect(self, method: bytes, *, upgrade: bool = False) -> None:
         """Say which request the next response answers; a HEAD's has no body."""
         self._method = method
+        self._awaited = True
         self._upgrading = upgrade
         self._interim = 0
 
@@ -92,8 +102,13 @@ class ResponseReader(Reader):
         """
         if self._state != HEAD:
             return self._next_body_event()
-        head = self._take_head()
+        try:
+            head = self._take_head()
+        except BadAnswer as old:
+            self._judge_begin(old)
+            raise
         if head is None:
+            self._judge_begin(None)
             return NEED_DATA
         parsed = read_response(head, self._limits, self._method, self._upgrading)
         if parsed.status < 200 and parsed.status != 101:
@@ -101,8 +116,21 @@ class ResponseReader(Reader):
             if self._interim > INTERIM_LIMIT:
                 raise BadAnswer(f"more than {INTERIM_LIMIT} interim responses")
         else:
+            self._awaited = False
             self._begin_body(parsed.framing)
         return parsed
+
+    def _judge_begin(self, old: BadAnswer | None) -> None:
+        """Refuse what can never become a status line, instead of waiting for its end.
+
+        Garbage without an end of line would be waited for until the answer's deadline.
+        """
+        if not self._awaited:
+            return  # nobody asked for these bytes: the connection is not used again
+        begun = self._buffer[self._position : self._position + len(_STATUS_LINE)]
+        for byte, allowed in zip(begun, _STATUS_LINE, strict=False):
+            if byte not in allowed:
+                raise BadAnswer(NO_STATUS_LINE) from old
 
     def eof(self) -> Mark:
         """The peer closed cleanly: END of a body that lasts until then.

@@ -409,3 +409,25 @@ _EXTENSIONS = st.text(' \t;="\\,ab\x00\x7f\x80\r\n', max_size=8)
 def test_httptools_reads_chunk_extensions_alike(extension: str) -> None:
     wire = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert_read_alike(wire + b"5" + extension.encode("latin-1") + b"\r\nhello\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "begun", [b"\x00\x01\x02", b"S", b"HTTP/2", b"HTTP/1.2", b"HTTP/1.1 2x", b"HTTP/1.1\t", b"http"]
+)
+def test_garbage_is_refused_before_its_line_ends(begun: bytes) -> None:
+    """Issue 2: without an empty line it was waited for until the answer's deadline."""
+    responses = ResponseReader(HeadLimits())
+    responses.expect(b"GET")
+    responses.feed(begun)
+    with pytest.raises(BadAnswer, match="the status line is not"):
+        responses.next_event()
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"H", b"HTTP/1.", b"HTTP/1.0 ", b"HTTP/1.1 404", b"HTTP/1.1 200 O"]
+)
+def test_what_may_become_a_status_line_is_waited_for(begun: bytes) -> None:
+    responses = ResponseReader(HeadLimits())
+    responses.expect(b"GET")
+    responses.feed(begun)
+    assert responses.next_event() is NEED_DATA

@@ -24,6 +24,7 @@ class AcceptedStream(Stream):
     __slots__ = (
         "_incoming",
         "_outgoing",
+        "_heard_goodbye",
         "_said_goodbye",
         "_tls",
     )
@@ -35,6 +36,7 @@ class AcceptedStream(Stream):
         # What is under ssl.SSLObject, without the calls that it puts around each of its own.
         bare: Any = context
         self._tls = bare._wrap_bio(self._incoming, self._outgoing, True)
+        self._heard_goodbye = False
         self._said_goodbye = False
 
     def handshake(self, early: bytes = b"") -> None:
@@ -99,6 +101,7 @@ class AcceptedStream(Stream):
         except OSError as error:
             raise BrokenStream(f"reading: {error.strerror}") from error
         if not raw:
+            self.cut = not self._heard_goodbye
             return raw
         self._incoming.write(raw)
         return self._decrypt(len(raw))
@@ -116,7 +119,10 @@ class AcceptedStream(Stream):
         tls = self._tls
         try:
             data: bytes = tls.read(expected)
-            if not data or not (self._incoming.pending or tls.pending()):
+            if not data:
+                self._heard_goodbye = True
+                return data
+            if not (self._incoming.pending or tls.pending()):
                 return data
             return self._read_on(data)
         except ssl.SSLWantReadError:
@@ -131,6 +137,7 @@ class AcceptedStream(Stream):
             while data:
                 data = self._tls.read(RECORD_BYTES)
                 pieces.append(data)
+            self._heard_goodbye = True
         except ssl.SSLWantReadError:
             pass
         return b"".join(pieces)

@@ -68,10 +68,12 @@ class Readiness:
 class Stream(ABC):
     """What `relay` and `tunnel` need of a connection, and the two readinesses of its socket."""
 
-    __slots__ = ("_rest", "_socket", "_writable", "readable", "unsent")
+    __slots__ = ("_rest", "_socket", "_writable", "cut", "readable", "unsent")
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self.cut = False
+        """The peer ended TCP without the goodbye of TLS: what came may not be all."""
         self._rest = b""
         self.unsent = 0
         """Bytes that are queued and not yet taken by the kernel."""

@@ -70,7 +70,7 @@ def _read(source: Stream, sink: Stream) -> int:
     if data is None:
         return 0
     if not data:
-        raise _SideEnded(source, clean=True)
+        raise _SideEnded(source, clean=not source.cut)
     sink.queue(data)
     return len(data)
 

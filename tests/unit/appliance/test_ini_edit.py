@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,6 +81,7 @@ def test_what_no_line_can_hold_is_refused(value: str) -> None:
         ini_edit.changed(_MANUAL, [change("proxy", "node", value)])
 
 
+@hypothesis.settings(deadline=None)
 @given(st.text(min_size=1, max_size=30))
 def test_what_is_written_is_read_back(value: str) -> None:
     """Whatever is typed: refused, or exactly that value and no other line."""

@@ -192,3 +192,46 @@ def test_alerts_speak_of_ends_and_events_that_the_code_has() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_names_a_temporary_or_private_place(page: Path) -> None:
     assert not re.search(r"(?<!\w)/(?:tmp|work|root|home)/", page.read_text())
+
+
+FAILURES = (ROOT / "docs" / "failure-modes.md").read_text()
+
+
+def test_the_failure_modes_name_tokens_ends_and_details_that_the_code_has() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")]
+        for line in FAILURES.partition("## Callers")[0].splitlines()
+        if line.startswith("| ") and not line.startswith("| symptom")
+    ]
+    assert len(rows) > 10
+    documented = {row[0].strip("`") for row in _table("`Proxy-Status` token")}
+    for row in rows:
+        assert set(re.findall(r"`(\w+)`", row[2])) <= documented, row[2]
+        assert row[3].strip("`") in END_WORDS, row[3]
+
+
+def test_the_failure_modes_name_log_lines_and_tests_that_there_are() -> None:
+    code = "\n".join(path.read_text() for path in sorted((ROOT / "proxy").glob("*.py")))
+    for words in (
+        "refused the connection",
+        "no answer from the",
+        "every upstream address timed out lately",
+        "certificate was refused",
+        "closed the connection before its response was complete",
+        "the status line is not",
+        "has no address",
+        "is not there: ",
+        "its process is gone",
+        "a sibling serves its queue",
+        "it has not answered for",
+        "is killed",
+        "drains, to be started again",
+        "above [health] memory",
+        "should be replaced: ",
+        "reload changed nothing: ",
+        "access_log_lost",
+        "raise LimitNOFILE",
+    ):
+        assert words in FAILURES and words in code, words
+    for name in set(re.findall(r"`(test_\w+)`", FAILURES)):
+        assert list((ROOT / "tests").rglob(f"{name}.py")), name

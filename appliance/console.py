@@ -194,7 +194,8 @@ class Console:
     def _said(self, work: Work, result: Result) -> None:
         if work.dry:
             sure = Run(work.verb, work.values, sure=True)
-            lines = [*result.lines, *work.would]
+            # What would be written has been shown as a difference already.
+            lines = [*result.lines, *(one for one in work.would if "would write" not in one)]
             title = f"{work.verb.name}: what it would change"
             self._stack.append(Text(title, lines, sure, "Enter do it"))
             return

@@ -1,7 +1,7 @@
 """The verbs of the first boot.
 
 Shell. Neighbours: `first_boot` does it, `verbs` lists these; agent-proxy-first-boot.service runs
-`first-boot run --unattended` at every start, the console's wizard `first-boot run` with a file.
+`first-boot run --unattended` at every start, the console's wizard `first-boot run` with answers.
 """
 
 from __future__ import annotations
@@ -10,26 +10,18 @@ from dataclasses import asdict
 from typing import Final
 
 from appliance import answer_sources, answers_file, first_boot
-from appliance.errors import Problem, Problems
 from appliance.verb import Argument, Context, Result, Values, Verb
 
 __all__ = ["VERBS"]
 
 
 def _run(context: Context, values: Values) -> Result:
-    file = values.get("answers")
-    given = None if file is None else _given(context, str(file))
+    text = values.get("answers")
+    given = None if text is None else answers_file.from_user_data(str(text).encode(), "the answers")
     found = first_boot.run(context.system, context.conf, given=given, progress=context.progress)
     result = _shown(found)
     # Waiting for answers is no failure of the unit that looks for them.
     return Result(result.lines, result.data, 0 if values.get("unattended") else result.code)
-
-
-def _given(context: Context, file: str) -> answers_file.Values:
-    content = context.system.read(file)
-    if content is None:
-        raise Problems([Problem("--answers", file, "there is no such file", "Name another one.")])
-    return answers_file.from_user_data(content, file)
 
 
 def _status(context: Context, values: Values) -> Result:
@@ -82,14 +74,15 @@ VERBS: Final = (
         (
             Argument(
                 "answers",
-                "file",
-                "take the answers from this file, as user data is written",
+                "lines",
+                "take these answers, written as user data",
                 "YAML or JSON with a mapping agent-proxy:",
                 "look for user data, OVF properties and seed volumes",
+                positional=True,
             ),
             Argument("unattended", "flag", "waiting for answers is no failure (for the unit)"),
         ),
-        ("agent-proxy-appliance first-boot run --answers answers.yaml",),
+        ("agent-proxy-appliance first-boot run answers.yaml",),
         more="Each step is safe to repeat. Without answers, or with bad ones, nothing is changed.",
         changes=True,
     ),

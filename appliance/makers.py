@@ -31,8 +31,6 @@ def screen(effect: Open, context: Context) -> Screen | Run:
         if not wizard.is_set_up(context.system):
             return wizard.form(context)
         return Login(new=not login.is_set(context.system))
-    if effect.what == "answers":
-        return wizard.run(effect.of, context)
     if effect.what == "topic":
         return menu.of_topic(effect.of)
     if effect.what == "verb":
@@ -128,4 +126,6 @@ def countdown(title: str, lines: Sequence[str], system: System) -> Countdown:
         found = commit.waiting(system)
         return found.left_s if found is not None else None
 
-    return Countdown(title, lines, named("confirm"), named("rollback"), left)
+    # What the self-test said comes first: whether to confirm hangs on it.
+    told = sorted(lines, key=lambda line: not line.startswith(("PASS", "FAIL", "SKIP")))
+    return Countdown(title, told, named("confirm"), named("rollback"), left)

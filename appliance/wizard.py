@@ -1,7 +1,7 @@
 """The first boot at the console: the answers that a cloud would have given, typed into a form.
 
-Shell (it writes the answers for the verb). Neighbours: `answers` says what there is to answer,
-`first_boot` does it; `makers` opens the form where a machine is not set up yet.
+Shell (it reads how far the first boot has come). Neighbours: `answers` says what there is to
+answer, `first_boot` does it; `makers` opens the form where a machine is not set up yet.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance import answers, first_boot, passwords
-from appliance.effects import Effect, Open, Run
+from appliance.effects import Effect, Run
 from appliance.form import Field, Form
 from appliance.form_fields import of_section
 from appliance.system import System
 from appliance.verb import Context
 from appliance.verbs import named
 
-__all__ = ["form", "is_set_up", "lines", "run"]
+__all__ = ["form", "is_set_up", "lines"]
 
-# In memory only, and for root only: a password and a secret are among the answers.
-_FILE: Final = "/run/agent-proxy/answers.json"
 _ASKED: Final = (
     "console.password",
     "upstream.endpoint",
@@ -91,12 +89,6 @@ def _password_wrong(text: str) -> str:
 
 
 def _submit(fields: Sequence[Field]) -> Effect:
-    return Open("answers", {one.place: one.text for one in fields if one.text.strip()})
-
-
-def run(given: dict[str, str], context: Context) -> Run:
-    """Hand the answers over, as a file, and return the verb that takes them."""
-    context.system.folder("/run/agent-proxy", mode=0o700)
-    content = json.dumps({"agent-proxy": given}).encode()
-    context.system.write(_FILE, content, mode=0o600)
-    return Run(named("first-boot run"), {"answers": _FILE, "unattended": False})
+    """Hand the answers over as user data is written; no password touches a disk."""
+    given = {one.place: one.text for one in fields if one.text.strip()}
+    return Run(named("first-boot run"), {"answers": json.dumps({"agent-proxy": given})})

@@ -116,7 +116,7 @@ def test_without_answers_it_waits_and_nothing_listens(boot: Boot) -> None:
     assert "none were found" in said.stdout
 
     machine.write("/var/lib/agent-proxy/a.yaml", answers(), 0o600)
-    machine.appliance("first-boot", "run", "--answers", "/var/lib/agent-proxy/a.yaml")
+    machine.appliance("first-boot", "run", "/var/lib/agent-proxy/a.yaml")
     machine.until("it is ready", lambda: "workers" in machine.ready(), 60)
     assert "10.1.2.3/24" in machine.run("ip", "-br", "addr", "show", "eth0")
 

@@ -8,7 +8,7 @@ that nobody can lock an operator out for good.
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 from appliance import passwords
 from appliance.errors import Problems, Refusal
@@ -19,6 +19,7 @@ __all__ = ["attempt", "is_set", "set_password", "wait_s"]
 _FREE: Final = 3  # wrong attempts without a wait: people mistype
 _LONGEST_S: Final = 300.0
 _MODE: Final = 0o600
+_SPARE: Final = "/run/agent-proxy/console-attempts.json"
 
 
 def is_set(system: System) -> bool:
@@ -32,6 +33,7 @@ def set_password(system: System, password: str) -> None:
     if problems:
         raise Problems(problems)
     system.write(passwords.PATH, passwords.content(password), mode=_MODE)
+    system.remove(_SPARE)
 
 
 def attempt(system: System, password: str) -> None:
@@ -39,11 +41,13 @@ def attempt(system: System, password: str) -> None:
 
     Raises: Refusal, with how long to wait.
     """
+    file = system.read(passwords.PATH)
+    count, last = _wrong(system)
     left = wait_s(system)
     if left > 0:
+        if last > system.now():  # the clock was set back: the wait is counted from here
+            _keep(system, file, count)
         raise Refusal(f"Wait {left:.0f} s before the next attempt")
-    file = system.read(passwords.PATH)
-    count, _ = _wrong(file)
     # First: somebody who cuts the power to escape the count has spent the attempt.
     _keep(system, file, count + 1)
     if passwords.matches(password, file):
@@ -55,7 +59,7 @@ def attempt(system: System, password: str) -> None:
 
 def wait_s(system: System) -> float:
     """Return how long until the next attempt is heard, in seconds."""
-    count, last = _wrong(system.read(passwords.PATH))
+    count, last = _wrong(system)
     if count < _FREE:
         return 0.0
     wait = min(_LONGEST_S, 2.0 ** (count - _FREE + 1))
@@ -64,19 +68,41 @@ def wait_s(system: System) -> float:
     return wait if passed < 0 else max(0.0, wait - passed)
 
 
-def _wrong(file: bytes | None) -> tuple[int, float]:
+def _wrong(system: System) -> tuple[int, float]:
     """Return how many attempts were wrong, and when the last was."""
+    kept = [_read(system.read(path)) for path in (passwords.PATH, _SPARE)]
+    newest = max(kept, key=_at)
     try:
-        found = json.loads(file or b"{}")
-        return int(found.get("wrong", 0)), float(found.get("wrong_at", 0))
-    except (ValueError, AttributeError, TypeError):
+        return int(newest.get("wrong", 0)), _at(newest)
+    except (ValueError, TypeError):
         return 0, 0.0
 
 
-def _keep(system: System, file: bytes | None, count: int) -> None:
+def _at(found: dict[str, Any]) -> float:
+    try:
+        return float(found.get("wrong_at", 0))
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _read(file: bytes | None) -> dict[str, Any]:
+    # Any: JSON of ours.
     try:
         found = json.loads(file or b"{}")
     except ValueError:
-        found = {}
-    found |= {"wrong": count, "wrong_at": system.now()}
-    system.write(passwords.PATH, json.dumps(found).encode(), mode=_MODE)
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keep(system: System, file: bytes | None, count: int) -> None:
+    """Keep the count; in memory where the disk takes nothing, which is when one must get in."""
+    kept = {"wrong": count, "wrong_at": system.now()}
+    try:
+        system.write(passwords.PATH, json.dumps(_read(file) | kept).encode(), mode=_MODE)
+        system.remove(_SPARE)
+    except OSError:
+        try:
+            system.write(_SPARE, json.dumps(kept).encode(), mode=_MODE)
+        except OSError as error:
+            text = f"The attempt cannot be counted, so it is not heard: {error.strerror}"
+            raise Refusal(f"{text}. Mend the disk, or restart the machine") from error

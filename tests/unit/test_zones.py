@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from ipaddress import ip_address
 
 import pytest
 
 from proxy import settings, zones
-from proxy.settings import Settings
+from proxy.settings import Settings, Zone
 
 ISOLATED = """
 [agents]
@@ -129,3 +130,10 @@ def test_what_a_balancer_tells_means_nothing_where_no_zone_asks() -> None:
     served = zones.listeners(parsed)["0.0.0.0", "", 2002]
     told = ("aws:vpce-0a",)
     assert zones.zone_told(ip_address("10.0.0.1"), served, parsed.zones, told).name == "default"
+
+
+def test_zones_of_one_name_meet_in_a_table_and_are_still_told_apart() -> None:
+    before = Zone("isolated-1", "eth1", "", "", (), 2003)
+    after = dataclasses.replace(before, port=2004)
+    assert hash(before) == hash(after)
+    assert {before: "old", after: "new"}[after] == "new"

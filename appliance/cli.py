@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from appliance import audit, cli_values, commit, console
+from appliance import audit, cli_values, console, work
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal
 from appliance.system import System
@@ -131,14 +131,9 @@ def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
         _audit(base, verb, {}, "refused", dry=dry)
         raise
     _audit(base, verb, values, "failed" if result.code else "done", dry=dry, result=result)
-    would = _would(acting) if isinstance(acting, DryRun) else []
+    would = work.would(acting) if isinstance(acting, DryRun) else []
     _report(result, parsed.json, would)
     return result.code
-
-
-def _would(acting: DryRun) -> list[str]:
-    """Return what would have been done; the journal of it is no news to an operator."""
-    return [str(one) for one in acting.recorded if not one.what.startswith(commit.FOLDER)]
 
 
 def _audit(

@@ -13,13 +13,13 @@ import time
 import traceback
 from typing import Final
 
-from appliance import facts, login, makers, menu, overview, wizard
+from appliance import audit, commit, facts, login, makers, menu, overview, wizard
 from appliance.editor import Editor, Fault
 from appliance.effects import Back, Effect, Open, Repaint, Run, Screen, Submit
 from appliance.entry import First, Login
 from appliance.errors import Problems, Refusal
 from appliance.form import Form
-from appliance.screens import Question, Text, Working
+from appliance.screens import Menu, Question, Text, Working
 from appliance.system import System
 from appliance.terminal import Terminal
 from appliance.verb import Context, Result, Values, Verb
@@ -30,6 +30,7 @@ __all__ = ["VERB", "Console"]
 
 _LOOK_EVERY_S: Final = 5.0
 _IDLE_S: Final = 600.0
+_AFTER_DEFECT_S: Final = 1.0
 
 
 class Console:
@@ -46,18 +47,27 @@ class Console:
         self._touched = time.monotonic()
         self._looked = 0.0
         self._look: threading.Thread | None = None
+        self._pause = threading.Event()
 
     def run(self) -> None:
         while True:
             try:
                 self._turn()
-            except (EOFError, OSError):
+            except EOFError:
                 return  # the terminal is gone: hung up, or the SSH connection ended
             except Exception:
                 traceback.print_exc()
-                self._stack = [self._first]
+                self._leave()
                 self._first.note = " A defect ended the last screen; the journal has more."
                 self._terminal.repaint()
+                self._pause.wait(_AFTER_DEFECT_S)  # the same again must not take the processor
+
+    def _leave(self) -> None:
+        """Log out. What still works in a thread comes to its end there, and is in the journal."""
+        if self._work is not None:
+            self._work.stop()
+            self._work = None
+        self._stack = [self._first]
 
     def _turn(self) -> None:
         self._watch()
@@ -82,7 +92,17 @@ class Console:
         elif len(self._stack) == 1:
             self._look_again(now)
         elif now - self._touched > _IDLE_S:
-            self._stack = [self._first]
+            self._leave()
+        elif len(self._stack) == 2 and isinstance(self._stack[1], Menu):
+            self._ask_about_waiting()
+
+    def _ask_about_waiting(self) -> None:
+        """Before anything else, a change that nobody has confirmed: of another terminal, or of
+        this one before the change cut it off."""
+        found = commit.waiting(self._system)
+        if found is not None:
+            lines = ["It was made from another terminal, or before you were cut off."]
+            self._stack.append(makers.countdown(found.title, lines, self._system))
 
     def _look_again(self, now: float) -> None:
         if self._look is not None and self._look.is_alive():
@@ -94,7 +114,11 @@ class Console:
 
     def _gather(self) -> None:
         found = facts.gather(self._system, self._conf)
+        waits = commit.waiting(self._system)
         self._first.lines = [*wizard.lines(self._system), *overview.lines(found)]
+        if waits is not None:
+            text = f"WARNING  {waits.title} is not confirmed yet: log in to keep it or take it back"
+            self._first.lines = [text, *self._first.lines]
         stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._system.now()))
         self._first.note = f" as of {stamp}"
 
@@ -118,7 +142,7 @@ class Console:
             made = makers.screen(effect, context)
         except Problems as problems:
             made = Text("Not now", [str(one) for one in problems.problems])
-        except Refusal as refusal:
+        except (Refusal, OSError) as refusal:
             made = Text("Not now", [str(refusal)])
         if isinstance(made, Run):
             self._begin(made)
@@ -139,8 +163,15 @@ class Console:
             asked.note = " ".join(f"{one.message}. {one.remedy}" for one in problems.problems)
         except Refusal as refusal:
             asked.note = f" {refusal}."
+            self._audit("log-in refused")
+        except OSError as error:
+            asked.note = f" It cannot be kept: {error.strerror}. Mend the disk."
         else:
+            self._audit("password chosen" if effect.what == "new password" else "logged in")
             self._stack = [self._first, menu.main()]
+
+    def _audit(self, result: str) -> None:
+        audit.record(self._system, VERB, audit.who(), {}, result)
 
     def _begin(self, run: Run) -> None:
         """Show what a verb would do before it does it; then let it, in a thread."""
@@ -162,6 +193,9 @@ class Console:
         assert isinstance(shown, Working)
         shown.lines = list(work.lines)
         shown.seconds = int(now - self._begun)
+        if shown.can_stop and now - self._touched > _IDLE_S:
+            self._leave()  # a log that somebody left on the screen
+            return
         if shown.stopped:
             work.stop()
         if work.is_over:

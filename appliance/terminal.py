@@ -65,7 +65,7 @@ class Terminal:
         return Size(columns or COLUMNS, rows or ROWS)
 
     def draw(self, view: View, size: Size) -> None:
-        """Show a view; nothing is sent where it is shown already."""
+        """Show a view; nothing is sent where it is shown already. Raises: EOFError, as `keys`."""
         if self._shown == (view, size):
             return
         self._shown = (view, size)
@@ -80,7 +80,10 @@ class Terminal:
             row: list[tuple[Hashable, int]] = [(style or None, len(part)) for style, part in parts]
             styles.append([*row, (None, size.columns - used)] if used < size.columns else row)
         canvas = urwid.TextCanvas(texts, styles, cursor=view.cursor, maxcol=size.columns)
-        self._screen.draw_screen((size.columns, size.rows), canvas)
+        try:
+            self._screen.draw_screen((size.columns, size.rows), canvas)
+        except OSError as gone:
+            raise EOFError from gone
 
     def repaint(self) -> None:
         """Forget what is on the terminal: the next drawing sends all of it."""
@@ -108,10 +111,8 @@ class Terminal:
 
         Not urwid's get_input: it keeps a lone Esc back until another key comes (5.1).
         """
-        ready, _, _ = select.select(self._screen.get_input_descriptors(), [], [], wait_s)
-        if not ready:
-            return []
         try:
-            return self._screen.get_available_raw_input()
-        except urwid.InputClosedError as closed:
+            ready, _, _ = select.select(self._screen.get_input_descriptors(), [], [], wait_s)
+            return self._screen.get_available_raw_input() if ready else []
+        except (urwid.InputClosedError, OSError) as closed:
             raise EOFError from closed

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 import threading
 import traceback
+from typing import Final
 
-from appliance import audit
+from appliance import audit, commit
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal
 from appliance.system import System
 from appliance.verb import Context, Result, Values, Verb
 
-__all__ = ["Work"]
+__all__ = ["Work", "would"]
+
+_LINES_KEPT: Final = 2000  # of a log that is watched for hours
+
+
+def would(acting: DryRun) -> list[str]:
+    """Return what would have been done; the journal of it is no news to an operator."""
+    return [str(one) for one in acting.recorded if not one.what.startswith(commit.FOLDER)]
 
 
 class Work:
@@ -44,13 +52,17 @@ class Work:
     def is_over(self) -> bool:
         return not self._thread.is_alive()
 
+    def _progress(self, line: str) -> None:
+        self.lines.append(line)
+        del self.lines[:-_LINES_KEPT]
+
     def _run(self) -> None:
         acting = DryRun(self._system) if self.dry else self._system
-        context = Context(acting, self._conf, acting.now, self.lines.append, self._stopped.is_set)
+        context = Context(acting, self._conf, acting.now, self._progress, self._stopped.is_set)
         try:
             self.result = self.verb.run(context, self.values)
             if isinstance(acting, DryRun):
-                self.would = [str(one) for one in acting.recorded]
+                self.would = would(acting)
         except Problems as problems:
             self.problems = problems.problems
         except Refusal as refusal:

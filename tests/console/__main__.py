@@ -21,6 +21,7 @@ if __name__ == "__main__":
     root = Path(sys.argv[1])
     system = recorded(root) if "--recorded" in sys.argv else System(str(root))
     if "--recorded" in sys.argv:
+        sys.prefix = "/opt/agent-proxy/venv"  # as installed: screens say nothing of this clone
         system.write("/etc/machine-id", b"0123456789abcdef0123456789abcdef\n")
     if "--recorded" in sys.argv and "--new" not in sys.argv:
         system.write(first_boot.COMPLETE, b"")

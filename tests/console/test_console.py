@@ -38,7 +38,7 @@ def test_the_tour_shows_what_is_kept(tmp_path: Path, steps: tuple[tour.Step, ...
     seen: dict[str, str] = {}
 
     def note(name: str, emulator: Emulator) -> None:
-        seen[name] = emulator.text + "\n"
+        seen[name] = tour.settled(emulator.text) + "\n"
 
     emulator = Emulator(tmp_path, new=steps is tour.NEW_STEPS)
     try:

@@ -1,0 +1,204 @@
+"""The console without a terminal: keys from a list, views into a list, and what must not happen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import commit, first_boot, login
+from appliance.console import Console
+from appliance.effects import Run
+from appliance.plan import Plan, Write
+from appliance.screens import Menu, Text, Working
+from appliance.verb import CONF, Argument, Context, Result, Values, Verb
+from appliance.view import Size, View
+from tests.unit.appliance.machines import Machine, recorded
+
+PASSWORD = "seven quiet horses"
+TURNS = 2000
+
+
+class Desk:
+    """A terminal that is a list: each turn gives the next keys, and keeps what was drawn."""
+
+    def __init__(self, *keys: str) -> None:
+        self.keys_left = list(keys)
+        self.drawn: list[str] = []
+
+    def size(self) -> Size:
+        return Size(80, 24)
+
+    def draw(self, view: View, size: Size) -> None:
+        assert len(view.lines) == size.rows
+        self.drawn.append("\n".join("".join(part for _, part in line) for line in view.lines))
+
+    def repaint(self) -> None:
+        pass
+
+    def keys(self) -> list[str]:
+        threading.Event().wait(0.005)  # as select does: lets what works in threads go on
+        return [self.keys_left.pop(0)] if self.keys_left else []
+
+    @property
+    def now(self) -> str:
+        return self.drawn[-1]
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    made = recorded(tmp_path)
+    made.write(first_boot.COMPLETE, b"")
+    login.set_password(made, PASSWORD)
+    return made
+
+
+def begun(machine: Machine, *keys: str) -> tuple[Any, Desk]:
+    """Return a console whose inside is looked at, and its terminal."""
+    desk = Desk(*keys)
+    console: Any = Console(machine, CONF, desk)  # type: ignore[arg-type]
+    console._looked = 1e12  # the first screen does not look by itself
+    return console, desk
+
+
+def until(console: Any, condition: Callable[[], bool]) -> None:
+    for _ in range(TURNS):
+        console._turn()
+        if condition():
+            return
+    raise AssertionError(console._terminal.now)
+
+
+def logged_in(machine: Machine) -> tuple[Any, Desk]:
+    console, desk = begun(machine, "enter", *PASSWORD, "enter")
+    until(console, lambda: len(console._stack) > 1 and isinstance(console._stack[1], Menu))
+    return console, desk
+
+
+def slow(go_on: threading.Event, *, follow: bool = False) -> Verb:
+    def run(context: Context, values: Values) -> Result:
+        context.progress("halfway")
+        while not go_on.wait(0.01) and not context.stop():
+            pass
+        return Result(("PASS  all of it",))
+
+    arguments = (Argument("follow", "flag", "go on"),) if follow else ()
+    return Verb("slow", "take long", run, arguments)
+
+
+def test_a_log_in_is_written_down_whatever_its_end(machine: Machine) -> None:
+    console, desk = begun(machine, "enter", *"wrong", "enter", *PASSWORD, "enter")
+    until(console, lambda: isinstance(console._stack[-1], Menu))
+    assert [line.partition("result=")[2] for line in machine.audited] == [
+        '"log-in refused"',
+        '"logged in"',
+    ]
+    assert PASSWORD not in "".join([*machine.audited, *desk.drawn])
+
+
+def test_working_is_drawn_before_a_slow_verb_ends_and_its_lines_as_they_come(
+    machine: Machine,
+) -> None:
+    console, desk = logged_in(machine)
+    go_on = threading.Event()
+    console._begin(Run(slow(go_on), {}))
+    assert "working: 0 s" in desk.now, "before the verb has begun"
+    until(console, lambda: "halfway" in desk.now)
+    go_on.set()
+    until(console, lambda: isinstance(console._stack[-1], Text))
+    console._turn()
+    assert "PASS  all of it" in desk.now
+
+
+def pending(machine: Machine) -> None:
+    plan = Plan("network eth0", (Write("/etc/agent-proxy/x", b"new"),))
+    commit.apply(machine, plan, confirm_s=120.0)
+    assert commit.waiting(machine) is not None
+
+
+@pytest.mark.parametrize(("key", "said"), [("c", "confirmed, final"), ("r", "taken back")])
+def test_who_was_cut_off_is_asked_after_the_log_in(machine: Machine, key: str, said: str) -> None:
+    """The address was changed over SSH: whoever comes back by the new one must be able to keep
+    it, or it is lost after 120 s."""
+    pending(machine)
+    console, desk = logged_in(machine)
+    until(console, lambda: "Taken back by itself in" in desk.now)
+    desk.keys_left = [key, *["enter"] * (key == "r")]
+    until(console, lambda: said in desk.now)
+    assert commit.waiting(machine) is None or key == "r"
+
+
+def test_the_first_screen_says_that_a_change_waits(machine: Machine) -> None:
+    pending(machine)
+    console, _ = begun(machine)
+    console._gather()
+    assert "network eth0 is not confirmed yet" in console._first.lines[0]
+
+
+def test_a_defect_on_a_screen_logs_out_and_is_over_then(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while a verb works: the console must not stumble over it again and again."""
+    console, desk = logged_in(machine)
+    console._pause.set()
+    go_on = threading.Event()
+    console._begin(Run(slow(go_on), {}))
+    shown = console._stack[-1]
+    assert isinstance(shown, Working)
+    shown.view = None  # type: ignore[assignment, method-assign]
+    turns = iter(range(5))
+
+    def keys() -> list[str]:
+        if next(turns, None) is None:
+            raise EOFError
+        return []
+
+    desk.keys = keys  # type: ignore[method-assign]
+    console.run()
+    go_on.set()
+    assert console._stack == [console._first] and console._work is None
+    assert "A defect ended the last screen" in desk.now
+    assert capsys.readouterr().err.count("Traceback") == 1
+
+
+def test_a_log_that_somebody_left_on_the_screen_logs_out(machine: Machine) -> None:
+    console, _ = logged_in(machine)
+    console._begin(Run(slow(threading.Event(), follow=True), {"follow": True}))
+    until(console, lambda: bool(console._work and console._work.lines))
+    console._touched -= 601
+    console._turn()
+    assert console._stack == [console._first]
+
+
+def test_an_open_screen_is_left_after_ten_minutes_without_a_key(machine: Machine) -> None:
+    console, _ = logged_in(machine)
+    console._touched -= 601
+    console._turn()
+    assert console._stack == [console._first]
+
+
+def test_typed_answers_of_the_first_boot_touch_no_disk_before_they_are_agreed_to(
+    machine: Machine,
+) -> None:
+    """A password and a secret are among them."""
+    machine.remove(first_boot.COMPLETE)
+    machine.write("/etc/machine-id", b"0123456789abcdef0123456789abcdef\n")
+    before = machine.content()
+    console, desk = begun(machine, "enter")
+    until(console, lambda: "First boot" in desk.now)
+    given = {
+        "console.password": PASSWORD,
+        "upstream.endpoint": "platform.example.com:3302",
+        "platform.networks": "8.7.6.5",
+    }
+    for one in console._stack[-1].fields:
+        one.text = given.get(one.place, "")
+    desk.keys_left = ["f2"]
+    until(console, lambda: "what it would change" in desk.now and "Enter do it" in desk.now)
+    assert not any("transaction" in line for line in console._stack[-1].lines)
+    desk.keys_left = ["esc", "esc"]
+    until(console, lambda: len(console._stack) == 1)
+    assert machine.content() == before

@@ -140,7 +140,8 @@ def lines(found: Facts) -> list[str]:
     for worker in found.workers:
         rows.append((worker.name.partition(":")[2] or worker.name, worker.state))
     rows.append(("ready", {True: "yes", False: "NO"}.get(bool(status.get("ready")), "NO")))
-    rows += [(f"upstream {name}", text) for name, text in health(status)]
+    # Its address beside the name would make the first column too wide for the SHA-256.
+    rows += [("upstream", f"{name} is {text}") for name, text in health(status)]
     if status:
         rows.append(
             ("open", f"{status.get('connections')} connections, {status.get('tunnels')} tunnels")

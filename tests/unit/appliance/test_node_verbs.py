@@ -202,7 +202,7 @@ def test_status_says_what_wants_attention(
     machine.pages["/status"] = Fetched(200, json.dumps(page).encode())
     assert run(machine, "status") == 1
     shown = capsys.readouterr().out
-    assert "upstream p:1 (8.7.6.5)" in shown and "NOT healthy: no" in shown
+    assert "p:1 (8.7.6.5) is NOT healthy: no" in shown
     assert "WARNING  the node takes no traffic: diagnose" in shown
     assert all(len(line) <= 110 for line in shown.splitlines())
 

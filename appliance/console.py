@@ -113,8 +113,17 @@ class Console:
             self._look.start()
 
     def _gather(self) -> None:
+        try:
+            self._show_first()
+        except Exception:
+            traceback.print_exc()
+            # What is shown is old, and whoever reads it must know.
+            self._first.note = " A defect: this is not up to date; the journal has more."
+
+    def _show_first(self) -> None:
         found = facts.gather(self._system, self._conf)
         waits = commit.waiting(self._system)
+        self._first.enter = "log in" if wizard.is_set_up(self._system) else "set it up"
         self._first.lines = [*wizard.lines(self._system), *overview.lines(found)]
         if waits is not None:
             text = f"WARNING  {waits.title} is not confirmed yet: log in to keep it or take it back"

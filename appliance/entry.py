@@ -19,7 +19,8 @@ class First:
     """Before anybody has logged in: what an operator wants to know at first sight."""
 
     lines: Sequence[str] = ()
-    note: str = "working: looking at this machine"
+    note: str = " working: looking at this machine"
+    enter: str = "log in"
     top: int = 0
 
     def view(self, size: Size) -> View:
@@ -30,7 +31,7 @@ class First:
             for row in wrapped(text, size.columns - 2, indent):
                 body.append(plain(f" {row}", style))
         self.top = within(self.top, len(body), size)
-        keys = "Enter log in   Up/Down scroll   Ctrl-L redraw"
+        keys = f"Enter {self.enter}   Up/Down scroll   Ctrl-L redraw"
         return framed(size, "Agent proxy appliance", body, keys, top=self.top, note=self.note)
 
     def key(self, key: str) -> Effect:

@@ -179,11 +179,9 @@ class Countdown:
         else:
             state = f"In force. Taken back by itself in {left:.0f} s unless you confirm it."
         body = [plain(""), plain(f" {state}", "strong"), plain("")]
-        body += [
-            plain(f" {row}")
-            for text in self.lines
-            for row in wrapped(text, size.columns - 2, "    ")
-        ]
+        for text in self.lines:
+            style: Style = "strong" if text.startswith("FAIL") else ""
+            body += [plain(f" {row}", style) for row in wrapped(text, size.columns - 2, "    ")]
         self.top = within(self.top, len(body), size)
         keys = "C confirm: keep it   R take it back now   Up/Down scroll"
         if left is None:

@@ -35,7 +35,8 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	@if command -v shellcheck >/dev/null; then shellcheck tests/*.sh appliance/*.sh .ci/run; \
+	@if command -v shellcheck >/dev/null; then shellcheck \
+	  .ci/run appliance/*.sh packer/*.sh packer/scripts/*.sh tests/*.sh tests/image/*.sh; \
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
 	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
 	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
@@ -67,6 +68,21 @@ release: ## build a signed release: KEY=Ed25519 private key; wheels from WHEELS=
 	@sh appliance/release.sh "$(KEY)" "$(WHEELS)"
 
 AUDIT := .venv-audit
+.PHONY: image
+image: ## as root: bake the appliance's image with Packer into dist/image; FORMATS="qcow2 ova vhd"
+	@sh tests/packages.sh image
+	@sh packer/image.sh
+
+.PHONY: image-test
+image-test: $(VENV)/ready ## as root: start the image of dist/image (or IMAGE=file) and use it
+	@sh tests/packages.sh image
+	$(BIN)/python -m pytest -p no:cacheprovider -v -rs tests/image
+
+.PHONY: image-judge
+image-judge: $(VENV)/ready ## as root: what OpenSCAP, Lynis and systemd say of the image, IMAGE=file
+	@sh tests/packages.sh image
+	$(BIN)/python -m tests.image.scans $(or $(IMAGE),$(lastword $(sort $(wildcard dist/image/*.qcow2))))
+
 .PHONY: audit
 audit: $(AUDIT)/ready ## ask for known vulnerabilities of everything pinned, where that is possible
 	@sh tests/audit/audit.sh $(AUDIT)/bin/pip-audit

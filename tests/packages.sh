@@ -31,6 +31,18 @@ need promtool prometheus
 need rsyslogd "rsyslog rsyslog-openssl"
 need sshd openssh-server
 need systemd-analyze systemd
+if [ "${1:-}" = image ]; then
+    need packer packer
+    need mmdebstrap mmdebstrap
+    need qemu-system-x86_64 qemu-system-x86
+    need qemu-img qemu-utils
+    need mkfs.vfat dosfstools
+    need sfdisk fdisk
+    need mke2fs e2fsprogs
+    need mformat mtools
+    need ssh-keygen openssh-client
+    [ -e /usr/share/ovmf/OVMF.fd ] || missing="$missing ovmf"
+fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

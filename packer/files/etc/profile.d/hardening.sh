@@ -1,0 +1,2 @@
+umask 027
+typeset -xr TMOUT=900

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -143,8 +144,9 @@ class Machine:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"{self.name} did not boot: {self.screen[-1500:]}")
-        children = _children(self._process.pid)
-        return children[0] if children else 0
+        # First comes a helper of nspawn's own, which ends; its init is process 1 of its namespace.
+        found = (child for child in _children(self._process.pid) if _is_init(child))
+        return next(found, 0)
 
     def _has_booted(self) -> bool:
         assert self._process is not None
@@ -208,6 +210,19 @@ class Machine:
             f"{self.name}: never within {patience_s:g} s: {what}; {complaint}\n"
             f"{self.screen[-1500:]}"
         )
+
+
+def _is_init(pid: int) -> bool:
+    """Return whether a process is systemd, as process 1 of a namespace of its own."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    name = re.search(r"^Name:\s+(\S+)$", status, re.MULTILINE)
+    numbers = re.search(r"^NSpid:\s+(.*)$", status, re.MULTILINE)
+    if name is None or numbers is None:
+        return False
+    return name[1] in ("systemd", "init") and numbers[1].split()[-1] == "1"
 
 
 def _children(pid: int) -> list[int]:

@@ -50,6 +50,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 def run(conf_path: str) -> int:
     """Look after the workers until SIGTERM; return the exit code: 0, or 2 for cannot start."""
     logs.start("info", "plain", "watchdog")
+    logs.leave_no_core()
     try:
         watchdog = Watchdog(conf_path, configuration.load(conf_path))
         watchdog.open()

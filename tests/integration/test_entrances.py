@@ -39,8 +39,9 @@ class Worker:
         self.accepted: list[tuple[str, str]] = []
         self.sockets: list[socket.socket] = []
         self.entrances = Entrances(self._accept)
+        entrances = self.entrances
         self.handover = Handover(
-            str(run_dir), number, self.entrances.adopt, self.entrances.give_back
+            str(run_dir), number, entrances.adopt, entrances.give_back, entrances.copies
         )
         self._is_up = False
 

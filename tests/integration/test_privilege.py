@@ -102,9 +102,15 @@ class Service:
                 f"worker {number} is up: {[p.read_text() for p in log.glob('*.log')]}",
                 45.0,
             )
+        watchdog = log / "watchdog.log"
+        eventually(
+            lambda: watchdog.exists() and "is up" in watchdog.read_text(),
+            "the watchdog is up",
+            45.0,
+        )
 
     def pids(self) -> list[int]:
-        """Return supervisord first, then the workers."""
+        """Return supervisord first, then the workers and their watchdog."""
         first = int((self.var / "run" / "supervisord.pid").read_text())
         children = Path(f"/proc/{first}/task/{first}/children").read_text()
         return [first, *map(int, children.split())]
@@ -133,7 +139,7 @@ def status(pid: int) -> dict[str, str]:
 @needs_root
 def test_every_process_is_unprivileged_and_stays_so(service: Service) -> None:
     pids = service.pids()
-    assert len(pids) == 3
+    assert len(pids) == 4
     for pid in pids:
         seen = status(pid)
         assert seen["Uid"].split() == seen["Gid"].split() == ["65534"] * 4

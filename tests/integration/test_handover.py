@@ -17,7 +17,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.fakes.certificates import KeyPair
-from tests.integration.nodes import PLATFORM, ROUTED_AGENT, Node
+from tests.integration.nodes import PLATFORM, ROUTED_AGENT, Node, Worker
 from tests.integration.peers import Origin, eventually
 from tests.load.running import Callers, Ledger
 
@@ -123,11 +123,17 @@ def restart(node: Node, number: int, load: Load) -> None:
 def test_rolling_restart_loses_no_request_and_doubles_none(two: Node, load: Load) -> None:
     for number in (0, 1, 0):
         restart(two, number, load)
+    for _ in range(20):  # the kernel spreads as it likes: few connections may leave one out
+        if all(_has_both_zones(worker) for worker in two.workers):
+            break
+        load.more(20)
     load.settle()
-    for worker in two.workers:
-        counts = {(zone, event): n for zone, event, n in worker.snapshot()["zoneEvents"]}
-        for zone in ("default", "apart"):
-            assert counts[zone, "accepted_agent"] > 0, f"it got none of the load of {zone}"
+    assert all(_has_both_zones(worker) for worker in two.workers), "it got none of a zone's load"
+
+
+def _has_both_zones(worker: Worker) -> bool:
+    counts = {(zone, event): n for zone, event, n in worker.snapshot()["zoneEvents"]}
+    return all(counts.get((zone, "accepted_agent"), 0) > 0 for zone in ("default", "apart"))
 
 
 def test_reload_and_new_certificate_lose_no_request_and_double_none(
@@ -175,7 +181,7 @@ def test_worker_that_dies_takes_only_its_own_along(two: Node, load: Load) -> Non
     first.process.kill()
     first.process.wait()
     two.workers = [second]
-    load.more(1)
+    load.more(40)  # whoever was under way there has been told by now
     load.agents.report()
     load.agents.lost.clear()
     load.more(60)

@@ -36,6 +36,7 @@ _REFUSALS: Final = {
     "4 seal": "route_seal",
 }
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE: Final = ipaddress.IPv6Network("::/96")  # RFC 4291 2.5.5.1, with :: and ::1 in it
 _NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: an IPv4 address behind these 32 bits
 
@@ -104,14 +105,14 @@ def destination(
 
 
 def _inner(address: Address) -> Address:
-    """Return the IPv4 address inside a mapped or translated IPv6 address, else `address`."""
+    """Return the IPv4 address inside a mapped, compatible or translated one, else `address`."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in _NAT64:
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 

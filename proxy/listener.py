@@ -9,7 +9,10 @@ handed over (`handover`), and only the last one is emptied and closed.
 
 from __future__ import annotations
 
+import errno
+import logging
 import socket
+import time
 from _socket import SocketType
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +22,10 @@ from gevent.server import StreamServer
 
 from proxy.settings import Zone
 
+_NOTHING_LEFT = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+_PAUSE_S = 0.2
+_SAY_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
 _Socket = monkey.get_original("socket", "socket")
 
 
@@ -67,13 +74,19 @@ class Listener(StreamServer):
         super().__init__(sock, self._never_called)
         self.zones = zones
         self._accepted = accepted
+        self._said = -_SAY_EVERY_S
         self._kind = sock.family, sock.type, sock.proto  # looked up each time they cost 2 us
 
     def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]
         listening: Any = self.socket
         try:
             fd, address = listening._accept()
-        except BlockingIOError:
+        except (BlockingIOError, ConnectionAbortedError):
+            return None
+        except OSError as fault:
+            if fault.errno not in _NOTHING_LEFT:
+                raise
+            self._pause(fault)
             return None
         # What is under every socket object: gevent's would bring watchers that nobody uses.
         sock: Any = SocketType(*self._kind, fd)
@@ -82,6 +95,21 @@ class Listener(StreamServer):
 
     def do_handle(self, sock: socket.socket, address: Any) -> None:
         self._accepted(self.zones, sock, address)
+
+    def _pause(self, fault: OSError) -> None:
+        """Accept again a little later: the socket stays readable, and asking at once would spin."""
+        if time.monotonic() - self._said >= _SAY_EVERY_S:
+            self._said = time.monotonic()
+            reason = fault.strerror
+            _log.error("no descriptor is left for new connections, which wait: %s", reason)
+        self.stop_accepting()
+        timer: Any = self.loop.timer(_PAUSE_S)
+        self._timer = timer  # which stop_accepting and close end
+        timer.start(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.started:
+            self.start_accepting()
 
     def finish(self) -> None:
         """Accept what waits, then close: for the last worker, which has nobody to give to."""

@@ -111,6 +111,10 @@ fuzz: $(VENV)/ready ## fuzz the readers with atheris, FUZZ_SECONDS=60 each; exit
 	  --only-binary :all: -r requirements-fuzz.txt || echo "no atheris for this Python"
 	@$(BIN)/python -m tests.fuzz --seconds $(or $(FUZZ_SECONDS),60)
 
+.PHONY: soak
+soak: $(VENV)/ready ## endurance: load and faults for SOAK_SECONDS=600, SOAK=options; exit 1 on a loss or growth
+	$(BIN)/python -m tests.soak --seconds $(or $(SOAK_SECONDS),600) $(SOAK)
+
 .PHONY: packages
 packages: ## install the Debian packages that tests and bench use, where that is allowed
 	@sh tests/packages.sh

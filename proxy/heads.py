@@ -174,11 +174,13 @@ def parse_request(head: bytes, limits: HeadLimits) -> RequestHead:
     if framed.chunked and not minor:
         raise BadMessage("Transfer-Encoding in an HTTP/1.0 request (RFC 9112 6.1)")
     framing = CHUNKED if framed.chunked else framed.length if framed.length >= 0 else NO_BODY
-    upgrade = framed.upgrade if minor and b"upgrade" in framed.options else None
+    upgrade = framed.upgrade if b"upgrade" in framed.options else None
     if upgrade is not None:
         if framing not in (NO_BODY, 0):
             raise BadMessage("an Upgrade with a body")
-        if b"h2c" in upgrade.lower():
+        if not minor:
+            upgrade = None  # RFC 9110 7.8: ignored, but llhttp would have taken a body for a tunnel
+        elif b"h2c" in upgrade.lower():
             raise BadMessage("an Upgrade to h2c")
     expects = bool(minor) and framed.expect is not None
     if expects and framed.expect is not None and framed.expect.lower() != b"100-continue":

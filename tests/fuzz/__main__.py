@@ -89,16 +89,19 @@ def _fuzz(name: str, seconds: int) -> int:
     )
     assert process.stdout is not None
     tail: list[str] = []
-    executions = ""
+    executions, edges = "", ""
     for line in process.stdout:
         tail = [*tail[-25:], line.rstrip()]
         if re.match(r"#\d+\s+(pulse|INITED|DONE)", line):
             print("   ", line.rstrip(), flush=True)
         if found := re.match(r"stat::number_of_executed_units:\s*(\d+)", line):
             executions = found[1]
+        if found := re.match(r"#\d+\s.*\bcov: (\d+)", line):
+            edges = found[1]
     code = process.wait()
     took = time.monotonic() - began
-    print(f"    {executions or '?'} executions in {took:.0f} s, exit code {code}", flush=True)
+    reached = f"{executions or '?'} executions, {edges or '?'} edges"
+    print(f"    {reached} in {took:.0f} s, exit code {code}", flush=True)
     if code:
         print("\n".join(tail))
     return 1 if code else 0

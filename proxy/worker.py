@@ -334,10 +334,8 @@ class Worker:
     def _probe_forever(self) -> None:
         """Know whether the upstream is there, also when no agent has asked lately."""
         while True:
-            try:
-                self.node.upstream.probe()
-            except Exception:
-                _log.exception("a defect ended an upstream probe")
+            # In a greenlet of its own: a defect ends that one, logged, and the next probe comes.
+            gevent.spawn(self.node.upstream.probe).join()
             gevent.sleep(_PROBE_EVERY_S)
 
 

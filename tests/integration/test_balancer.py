@@ -9,8 +9,8 @@ import struct
 import pytest
 
 from tests.integration.conftest import Dial
-from tests.integration.nodes import AGENT, PLATFORM, PROXY_ID, ROUTED_AGENT, Node
-from tests.integration.peers import Origin, Wire, anybody, dial_raw, eventually
+from tests.integration.nodes import AGENT, PLATFORM, PROXY_ID, ROUTED_AGENT, STRANGER, Node
+from tests.integration.peers import Aborted, Origin, Wire, anybody, dial_raw, eventually
 
 BALANCER = "127.0.3.1"
 SETTINGS = {
@@ -128,14 +128,33 @@ def test_anything_else_from_a_balancer_is_closed_and_counted(node: Node, said: b
     assert after == before + 1
 
 
-def test_header_from_others_than_balancers_is_no_word(node: Node, platform: Origin) -> None:
+V1 = b"PROXY TCP4 127.0.2.1 127.0.0.1 12345 2002\r\n"
+
+
+@pytest.mark.parametrize("said", [header(PLATFORM), LOCAL, V1], ids=["version 2", "local", "v1"])
+def test_header_from_others_than_balancers_is_no_word(
+    node: Node, platform: Origin, said: bytes
+) -> None:
+    """Taken for TLS, and refused as such: closed with a real handshake and request behind it."""
     before = counted(node, "tls_handshake_failed")
-    with dial_raw(node.address, AGENT) as raw:
-        raw.sendall(header(PLATFORM))  # taken for TLS, and refused as such
+    with pytest.raises((OSError, Aborted)):
+        behind(node, said, AGENT).ask(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     eventually(lambda: counted(node, "tls_handshake_failed") > before, "the refusal is counted")
     strangers = counted(node, "refused_stranger")
-    assert is_closed(node, header(PLATFORM), source="127.0.9.1")
+    assert is_closed(node, said, source=STRANGER)
     assert counted(node, "refused_stranger") == strangers + 1
+    assert not node.worker.snapshot()["connections"]
+    assert platform.used == 0
+
+
+def test_header_inside_of_tls_is_no_word(node: Node, platform: Origin) -> None:
+    for said in (header(PLATFORM), V1):
+        wire = behind(node, header(AGENT))  # the balancer's word, then an agent that adds its own
+        wire.send(said + REGISTRATION)
+        assert wire.response().status == 400
+        assert wire.to_end() == b""
+        wire.sock.close()
+    assert platform.used == 0
 
 
 def test_limit_for_a_source_is_that_of_the_agent_not_of_the_balancer(

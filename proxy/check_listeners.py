@@ -26,7 +26,7 @@ _PROC: Final = Path("/proc")
 _REMEDIES: Final = {
     errno.EADDRINUSE: "Another program has this port: see `ss -ltnp`.",
     errno.EADDRNOTAVAIL: "Give one of this machine's addresses: see `ip address`.",
-    errno.EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE.",
+    errno.EACCES: "Ports below 1024 need CAP_NET_BIND_SERVICE: README, As a service.",
 }
 
 

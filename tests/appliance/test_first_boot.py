@@ -65,7 +65,8 @@ def _the_sandbox_holds(machine: Machine) -> None:
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     assert fields["NoNewPrivs"] == "1"
     assert fields["Seccomp"] == "2"
-    assert int(fields["CapEff"], 16) == 1 << 10  # CAP_NET_BIND_SERVICE
+    for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+        assert int(fields[kind], 16) == 0, kind
     assert "0" not in fields["Uid"].split()
 
 

@@ -19,6 +19,7 @@ _UNITS = [
         if path.is_file()
     ),
 ]
+_WORKERS = [_UNITS[0], _FILES / "etc/systemd/system/agent-proxy-trial.service"]
 _EXPOSURE_LIMIT = 2.5
 
 
@@ -44,9 +45,11 @@ def test_a_unit_can_gain_no_privilege_and_says_what_it_may_write(unit: Path) -> 
     assert not [one for line in writable for one in line.split() if one in ("/", "/usr", "/home")]
 
 
-def test_the_proxy_has_no_capability_but_for_low_ports() -> None:
-    text = _UNITS[0].read_text()
-    assert re.findall(r"^CapabilityBoundingSet=(.*)$", text, re.M) == ["CAP_NET_BIND_SERVICE"]
+@pytest.mark.parametrize("unit", _WORKERS, ids=lambda path: path.name)
+def test_the_proxy_has_no_capability(unit: Path) -> None:
+    text = unit.read_text()
+    assert re.findall(r"^CapabilityBoundingSet=(.*)$", text, re.M) == [""]
+    assert "AmbientCapabilities" not in text
     assert "User=agent-proxy" in text
 
 

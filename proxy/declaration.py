@@ -16,6 +16,8 @@ __all__ = [
     "TLS_VERSIONS",
     "Declaration",
     "Kind",
+    "count",
+    "seconds",
 ]
 
 Kind: TypeAlias = Literal[
@@ -76,3 +78,41 @@ class Declaration:
     @property
     def is_secret(self) -> bool:
         return self.kind in ("secret", "password")
+
+
+def seconds(
+    section: str, key: str, default: str, low: float, high: float, sense: str, wrong: str
+) -> Declaration:
+    """Return the declaration of a time."""
+    span = f"{low:g} to {high:.0f}"
+    return Declaration(
+        section,
+        key,
+        "seconds",
+        default=default,
+        range=span,
+        sense=sense,
+        wrong=wrong,
+        unit="seconds",
+        low=low,
+        high=high,
+    )
+
+
+def count(
+    section: str, key: str, default: int, low: int, high: int, unit: str, sense: str, wrong: str
+) -> Declaration:
+    """Return the declaration of a whole number of `unit`."""
+    span = f"{low} to {high}"
+    return Declaration(
+        section,
+        key,
+        "integer",
+        default=str(default),
+        range=span,
+        sense=sense,
+        wrong=wrong,
+        unit=unit,
+        low=low,
+        high=high,
+    )

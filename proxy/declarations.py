@@ -1,8 +1,8 @@
 """Every setting there is, once. Here: who the proxy is and who may call it.
 
-Layer 0 (pure). Neighbours: `declarations_targets` and `declarations_running` hold the
-other sections; `settings` reads files with these. `conf/proxy.ini` says the same as a manual,
-and a test compares the two.
+Layer 0 (pure). Neighbours: `declarations_targets`, `declarations_bounds` and
+`declarations_running` hold the other sections; `settings` reads files with these.
+`conf/proxy.ini` says the same as a manual, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.declaration import LIST_RANGE, PATH_RANGE, TLS_RANGE, TLS_VERSIONS, Declaration
+from proxy.declarations_bounds import BOUNDS
 from proxy.declarations_running import RUNNING
 from proxy.declarations_targets import AGENTS, PEERS, UPSTREAM, ZONES
 
@@ -177,6 +178,7 @@ DECLARATIONS: Final[tuple[Declaration, ...]] = (
     *AGENTS,
     *ZONES,
     *PEERS,
+    *BOUNDS,
     *RUNNING,
 )
 _BY_KEY: Final = {(one.section, one.key): one for one in DECLARATIONS}

@@ -15,8 +15,8 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 # of proxy/__init__.py.
 _PURE = (
     "errors fields heads reader http1 headers route proxyproto shapes declaration "
-    "declarations_running declarations_targets declarations values inifile gathering consistency "
-    "settings zones callers destinations policy answers migration health"
+    "declarations_bounds declarations_running declarations_targets declarations values inifile "
+    "gathering consistency settings zones callers destinations policy answers migration health"
 ).split()
 _INPUT_OUTPUT = (
     "configuration deadline places duplicates local siblings interfaces stream accepted dialled "

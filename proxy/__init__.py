@@ -24,12 +24,14 @@ One kind of I/O each:
     interfaces    what the kernel says of a network interface
     stream        TLS over a non-blocking socket, `accepted` or `dialled`; `deadline` bounds
                   every wait
+    resolver      name look-ups, bounded, for every connect of a worker
     lease         a connected, verified socket for one exchange; the only file that knows urllib3
     upstream      leases from the platform's addresses; `agents` from agents and peers
     relay         one exchange; `tunnel` what follows a 101
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
     places        how many connections each zone and source may hold, and holds
+    descriptors   how many of them the system grants
     duplicates    whether two agents seem to share one identity
     siblings      how the workers of a node ask each other
     probe         questions to an upstream for `check`; `outcome` is one line of it

@@ -41,6 +41,16 @@ _TIMEOUTS: Final = (
     ),
     seconds(
         "timeouts",
+        "resolve",
+        "5",
+        0.1,
+        300,
+        "For the look-up of a name: of the platform, another proxy or a forward proxy. Addresses "
+        "that worked are used meanwhile.",
+        "Too short: 504 where the name server is slow. Too long: callers wait for a dead one.",
+    ),
+    seconds(
+        "timeouts",
         "upstream_answer",
         "120",
         1,

@@ -32,6 +32,7 @@ from proxy.dialled import DialledStream
 from proxy.errors import BadAnswer, Blame, RelayError, TimedOut, Unreachable
 from proxy.heads import HeadLimits
 from proxy.http1 import ResponseReader
+from proxy.resolver import LateLookup
 from proxy.settings import Endpoint, Settings
 
 Connection: TypeAlias = HTTPSConnection
@@ -122,6 +123,10 @@ class Kept:
         self._most = most
         self._keepalive_s = keepalive_s
         self._leases: list[Lease] = []
+
+    @property
+    def count(self) -> int:
+        return len(self._leases)
 
     def take(self, now: float) -> Lease | None:
         """Return a connection that is still good; others on the way to it are closed."""
@@ -257,7 +262,11 @@ def _translate(error: Exception, whom: Blame, *, proxied: bool) -> RelayError:
             f"no answer from the {whom} to a connect", token="connection_timeout", blame=whom
         )
     if isinstance(error, NameResolutionError):
-        return Unreachable(f"the {whom}'s name has no address", token="dns_error", blame=whom)
+        owner = "forward proxy" if proxied else whom
+        if isinstance(error.__cause__, LateLookup):
+            late = f"the {owner}'s name: {error.__cause__.strerror}"
+            return TimedOut(late, token="dns_timeout", blame=whom)
+        return Unreachable(f"the {owner}'s name has no address", token="dns_error", blame=whom)
     if isinstance(error, ssl.SSLCertVerificationError):
         return BadAnswer(
             f"the {whom}'s certificate was refused: {error.verify_message}",

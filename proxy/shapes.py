@@ -130,6 +130,7 @@ class Timeouts:
     tls_handshake: float
     request_head: float
     connect: float
+    resolve: float
     upstream_answer: float
     agent_answer: float
     body_idle: float

@@ -5,10 +5,14 @@ Shell. Neighbours: `lease` opens connections, `tls` gives the context, `node` ho
 Addresses of the upstream are tried in turn before any byte was sent, those that failed lately
 last. An address whose connects time out is left alone for a moment, so that one dead platform
 does not hold every worker's greenlets.
+
+Names are looked up again every 30 s, beside the traffic, and 2 s after all addresses failed: the
+platform may have moved. A look-up that fails takes nothing away that worked.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from typing import Any, Final
@@ -25,11 +29,17 @@ from proxy.lease import (
     new_pool,
     open_connection,
 )
+from proxy.resolver import LateLookup
 from proxy.settings import Endpoint, Settings
 from proxy.tls import Contexts
 
+_log = logging.getLogger(__name__)
+
 _RESOLVE_EVERY_S: Final = 30.0
+_RESOLVE_AGAIN_S: Final = 2.0
+"""How soon after a look-up the next one may be, where no address works."""
 _LEAVE_ALONE_S: Final = 2.0
+_SAY_EVERY_S: Final = 10.0
 
 
 class Place:
@@ -45,10 +55,35 @@ class Place:
         self.last_failure = 0.0
         self.last_error = ""
         self.leave_alone_until = 0.0
+        self._said_bad = False
+        self._said_at = -_SAY_EVERY_S
 
     @property
     def healthy(self) -> bool:
         return self.last_failure <= self.last_success
+
+    def succeeded(self) -> None:
+        self.last_success = time.monotonic()
+        self.leave_alone_until = 0.0
+        self._say(bad=False)
+
+    def failed(self, error: RelayError) -> None:
+        self.last_failure = time.monotonic()
+        self.last_error = error.detail
+        if isinstance(error, TimedOut):
+            self.leave_alone_until = self.last_failure + _LEAVE_ALONE_S
+        self._say(bad=True)
+
+    def _say(self, *, bad: bool) -> None:
+        """Log a change, unless it changes all the time."""
+        now = time.monotonic()
+        if bad == self._said_bad or now - self._said_at < _SAY_EVERY_S:
+            return
+        self._said_bad, self._said_at = bad, now
+        if bad:
+            _log.warning("the platform at %s cannot be used: %s", self.address, self.last_error)
+        else:
+            _log.info("the platform at %s can be used again", self.address)
 
 
 class Upstream:
@@ -63,6 +98,7 @@ class Upstream:
         self._resolved_at = -_RESOLVE_EVERY_S
         self._resolving: Any = None
         self._resolution_error = ""
+        self._resolution_late = False
         self._proxy = forward_proxy(settings)
 
     @property
@@ -109,6 +145,8 @@ class Upstream:
     def _lease_from_any(self, now: float, *, fresh: bool) -> Lease:
         """Try all places in turn. Raises: Unreachable, TimedOut, BadAnswer."""
         if not self._order:
+            if self._resolution_late:
+                raise TimedOut(self._resolution_error, token="dns_timeout")
             raise Unreachable(
                 self._resolution_error or "no [upstream] endpoint is configured", token="dns_error"
             )
@@ -127,6 +165,8 @@ class Upstream:
             except RelayError as failure:
                 error = failure
         assert error is not None
+        again = time.monotonic() - _RESOLVE_EVERY_S + _RESOLVE_AGAIN_S
+        self._resolved_at = min(self._resolved_at, again)
         raise error
 
     def _connect(self, place: Place, *, fresh: bool) -> Lease:
@@ -141,13 +181,9 @@ class Upstream:
         try:
             open_connection(connection, place.pool, self._settings, "platform")
         except RelayError as failure:
-            place.last_failure = time.monotonic()
-            place.last_error = failure.detail
-            if isinstance(failure, TimedOut):
-                place.leave_alone_until = place.last_failure + _LEAVE_ALONE_S
+            place.failed(failure)
             raise
-        place.last_success = time.monotonic()
-        place.leave_alone_until = 0.0
+        place.succeeded()
         return Lease(connection, self._limits, place.authority, place.address, place.kept)
 
     def probe(self) -> None:
@@ -163,8 +199,11 @@ class Upstream:
     def close_useless(self) -> None:
         """Close idle connections beyond [timeouts] keepalive_out, or that the platform closed."""
         now = time.monotonic()
-        for place in self._places.values():
+        for key, place in tuple(self._places.items()):
             place.kept.close_useless(now)
+            if not place.kept.count and place not in self._order:
+                place.kept.close()  # what is leased still is closed when it comes back
+                del self._places[key]
 
     def close(self) -> None:
         """Close the idle connections; leased ones are closed by their exchange."""
@@ -183,20 +222,52 @@ class Upstream:
             self._resolving = gevent.spawn(self._look_up)
 
     def _look_up(self) -> None:
+        """Look all names up at once, so that one that hangs does not hold up the others."""
+        looks = [
+            (endpoint, gevent.spawn(self._addresses, endpoint))
+            for endpoint in self._settings.upstream.endpoints
+        ]
+        gevent.joinall([look for _, look in looks])
         order: list[Place] = []
         errors: list[str] = []
-        for endpoint in self._settings.upstream.endpoints:
-            try:
-                addresses = [endpoint.host] if self._proxy else _addresses(endpoint)
-            except OSError as error:
-                errors.append(f"{endpoint.host}: {error.strerror or error}")
+        late = False
+        for endpoint, look in looks:
+            found: list[str] | OSError = look.get()
+            if isinstance(found, OSError):
+                errors.append(f"{endpoint.host}: {found.strerror or found}")
+                late = late or isinstance(found, LateLookup)
                 # A name server that fails must not take away what worked.
                 order += [place for place in self._order if place.endpoint == endpoint]
-                continue
-            order += [self._place(endpoint, address) for address in addresses]
-        self._resolution_error = "; ".join(errors)
+            else:
+                order += [self._place(endpoint, address) for address in found]
+        self._note_look_up(order, "; ".join(errors))
+        self._resolution_late = late
         self._order = order
         self._resolved_at = time.monotonic() if order else -_RESOLVE_EVERY_S
+
+    def _addresses(self, endpoint: Endpoint) -> list[str] | OSError:
+        """Return the addresses behind a name; through a forward proxy the name itself."""
+        if self._proxy:
+            return [endpoint.host]
+        try:
+            found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            return error
+        except UnicodeError:
+            return socket.gaierror(socket.EAI_NONAME, "this is no host name")
+        return list(dict.fromkeys(str(item[4][0]) for item in found))
+
+    def _note_look_up(self, order: list[Place], error: str) -> None:
+        """Log what has changed."""
+        if error and error != self._resolution_error:
+            kept = ", ".join(place.address for place in order) or "none"
+            _log.warning("a name of the platform was not found: %s; known: %s", error, kept)
+        elif self._resolution_error and not error:
+            _log.info("the platform's names are found again")
+        self._resolution_error = error
+        if self._order and (left := self.addresses - {place.address for place in order}):
+            now = ", ".join(place.address for place in order)
+            _log.info("the platform has moved from %s: it is at %s", ", ".join(sorted(left)), now)
 
     def _place(self, endpoint: Endpoint, address: str) -> Place:
         key = (endpoint, address)
@@ -210,8 +281,3 @@ class Upstream:
 
 def _ago(now: float, then: float) -> float | None:
     return round(now - then, 1) if then else None
-
-
-def _addresses(endpoint: Endpoint) -> list[str]:
-    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(item[4][0]) for item in found))

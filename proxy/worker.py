@@ -13,7 +13,6 @@ import gc
 import logging
 import os
 import random
-import resource
 import signal
 import socket
 import time
@@ -28,6 +27,7 @@ from proxy.admin import Admin
 from proxy.callers import Caller
 from proxy.connection import Connection
 from proxy.deadline import Deadlines
+from proxy.descriptors import fitting
 from proxy.duplicates import Sightings
 from proxy.entrances import Entrances
 from proxy.errors import BadProxyHeader, ConfigurationProblems
@@ -35,7 +35,8 @@ from proxy.handover import Handover, Set
 from proxy.lookout import Lookout
 from proxy.node import Node
 from proxy.places import Places
-from proxy.settings import Settings, Zone
+from proxy.resolver import Resolver
+from proxy.settings import Zone
 from proxy.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ _log = logging.getLogger(__name__)
 _PROBE_EVERY_S: Final = 15.0
 _TIDY_EVERY_S: Final = 1.0
 _DRAINED_IDLE_S: Final = 1.0
-_SPARE_DESCRIPTORS: Final = 64
 _SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
 _SOON_DAYS: Final = 30
@@ -58,6 +58,7 @@ def run(conf_path: str, number: int) -> int:
     try:
         settings = configuration.load(conf_path)
         logs.start(settings.log.level, settings.log.format, number)
+        hub.resolver = Resolver(hub, settings.timeouts.resolve)
         worker = Worker(conf_path, number, Node(settings))
         worker.open()
     except ConfigurationProblems as problems:
@@ -83,7 +84,7 @@ class Worker:
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.sightings = Sightings(f"{os.getpid()}-{time.monotonic()}")
         self.connections: set[Connection] = set()
-        self.places = Places(settings, _fitting(settings))
+        self.places = Places(settings, fitting(settings))
         self.reload_problems: list[str] = []
         self._former: list[tuple[Node, set[Connection]]] = []
         self._conf_path = conf_path
@@ -279,9 +280,11 @@ class Worker:
                 _log.error("reload changed nothing: %s", text)
             return
         self.reload_problems = []
+        hub: Any = gevent.get_hub()
+        hub.resolver.limit_s = settings.timeouts.resolve
         self._former.append((self.node, set(self.connections)))
         self.node = node
-        self.places.set_limits(settings, _fitting(settings))
+        self.places.set_limits(settings, fitting(settings))
         self.telemetry.set_log(settings.log.format, access=settings.log.access)
         logs.start(settings.log.level, settings.log.format, self.number)
         self.entrances.change(settings, prepared)
@@ -337,21 +340,3 @@ class Worker:
             # In a greenlet of its own: a defect ends that one, logged, and the next probe comes.
             gevent.spawn(self.node.upstream.probe).join()
             gevent.sleep(_PROBE_EVERY_S)
-
-
-def _fitting(settings: Settings) -> int:
-    """Return how many of [limits] connections fit into the descriptors that the system grants."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = settings.limits.connections * 2 + _SPARE_DESCRIPTORS
-    if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    most = min(settings.limits.connections, (soft - _SPARE_DESCRIPTORS) // 2)
-    if most < settings.limits.connections:
-        _log.warning(
-            "only %d of [limits] connections = %d fit into %d descriptors; raise LimitNOFILE",
-            most,
-            settings.limits.connections,
-            soft,
-        )
-    return most

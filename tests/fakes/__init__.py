@@ -12,6 +12,7 @@ stop() for tests in the same process; port 0 lets the system choose.
     journal       what the platform saw, readable, without tokens and keys
     platform      the stand-in platform, with known, sessions; control is how others order it about
     fault_relay   TCP that goes wrong as it is told, between the proxy and whoever it dials
+    name_server   DNS that answers, fails, or says nothing
     world         what surrounds a worker: names, defects at a signal
     agents        the program; first_agent, last_agent
 """

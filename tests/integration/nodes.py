@@ -62,7 +62,7 @@ class Worker:
         self._err_begin = self.err.stat().st_size if self.err.exists() else 0
         with open(self.out, "ab") as out, open(self.err, "ab") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "proxy", "worker"]
+                [*node.wrapper, sys.executable, "-m", "proxy", "worker"]
                 + ["--conf", str(node.conf), "--number", str(number)],
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -125,6 +125,7 @@ class Node:
         self.home = home
         self.conf = home / "conf" / "proxy.ini"
         self.environment: dict[str, str] = {}
+        self.wrapper: list[str] = []  # a command that becomes the worker, keeping its pid
         self.workers: list[Worker] = []
         self._reservation = Reservation(2)
         self.address = ("127.0.0.1", self._reservation.ports[0])

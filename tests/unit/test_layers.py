@@ -19,8 +19,9 @@ _PURE = (
     "gathering consistency settings zones callers destinations policy answers migration health"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline places duplicates local siblings interfaces stream accepted dialled "
-    "tls chain certificates outcome probe lease upstream agents telemetry metrics logs relay tunnel"
+    "configuration deadline places descriptors duplicates local siblings interfaces stream "
+    "accepted dialled tls chain certificates outcome probe resolver lease upstream agents "
+    "telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own voice introduction connection listener handover entrances lookout cautions admin "

@@ -36,7 +36,7 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then shellcheck \
-	  .ci/run appliance/*.sh packer/*.sh packer/scripts/*.sh tests/*.sh tests/image/*.sh; \
+	  .ci/run appliance/*.sh packer/*.sh packer/scripts/*.sh tests/*.sh tests/image/*.sh tests/lab/*.sh; \
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
 	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
 	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
@@ -50,6 +50,11 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 .PHONY: lab
 lab: $(VENV)/ready packages ## as root: networks the platform cannot reach, in namespaces; LAB=name for one
 	$(BIN)/python -m tests.lab $(LAB)
+
+.PHONY: lab-guest
+lab-guest: packages ## as root: the lab's VRF (or LAB=name) in a virtual machine, on Debian's own kernel
+	@sh tests/packages.sh image
+	@sh tests/lab/guest.sh $(LAB)
 
 .PHONY: bench
 bench: $(VENV)/ready packages ## compare with nginx and HAProxy; writes docs/performance.md

@@ -28,6 +28,7 @@ One kind of I/O each:
     lease         a connected, verified socket for one exchange; the only file that knows urllib3
     upstream      leases from the platform's addresses; `agents` from agents and peers
     relay         one exchange; `tunnel` what follows a 101
+    outlet        where lines of a log go, without waiting for their reader
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
     places        how many connections each zone and source may hold, and holds

@@ -2,12 +2,15 @@
 
 Shell. Neighbours: everything that logs. Access lines are not written here but by `telemetry`.
 
+Nothing waits for whoever reads the log: `outlet` says why.
+
 A traceback is written without what its exceptions say: the text of a ValueError or a KeyError
 quotes the value, which may be a token or a body. Frames show our code only.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -18,7 +21,25 @@ import traceback
 from types import TracebackType
 from typing import Any, Final
 
+from proxy.outlet import Outlet
+
+_STDERR: Final = 2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class _Events(logging.Handler):
+    """Writes to standard error, and says afterwards how much could not be written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outlet = Outlet(_STDERR)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._outlet.write(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+
+    def flush(self) -> None:
+        if self._outlet.flush() and (lost := self._outlet.untold()):
+            logging.getLogger(__name__).warning("%d lines of this log were lost", lost)
 
 
 class _Discreet(logging.Formatter):
@@ -64,7 +85,8 @@ def frames(error: BaseException | None) -> list[str]:
 
 def uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Write what nobody caught; for sys.excepthook."""
-    sys.stderr.write("".join(frames(error.with_traceback(where))))
+    with contextlib.suppress(BlockingIOError):
+        sys.stderr.write("".join(frames(error.with_traceback(where))))
 
 
 def uncaught_in_greenlet(
@@ -76,16 +98,23 @@ def uncaught_in_greenlet(
 
 def start(level: str, log_format: str, worker: int | str) -> None:
     """Send events of `level` and above to standard error; called again after a reload."""
-    handler = logging.StreamHandler(sys.stderr)
+    root = logging.getLogger()
+    # Of a reload: what the one before could not write yet must not be forgotten.
+    handler = next((one for one in root.handlers if isinstance(one, _Events)), None) or _Events()
     if log_format == "json":
         handler.setFormatter(_Json(worker))
     else:
         pattern = f"%(asctime)s.%(msecs)03dZ %(levelname)s worker={worker} %(message)s"
         handler.setFormatter(_Plain(pattern, "%Y-%m-%dT%H:%M:%S"))
-    root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # its word is in our errors
+
+
+def flush() -> None:
+    """Write what is left to be written, as far as there is room; called every second."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def leave_no_core() -> None:

@@ -8,6 +8,7 @@ workers, added up. Nothing here ever sees a body, a query string, a token or a k
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from bisect import bisect_left
@@ -15,6 +16,10 @@ from collections import Counter, deque
 from typing import Any, Final, Literal, TypeAlias
 
 import gevent
+
+from proxy.outlet import Outlet
+
+_log = logging.getLogger(__name__)
 
 Direction: TypeAlias = Literal["agent_to_platform", "platform_to_agent", "own"]
 END_WORDS: Final = (
@@ -39,6 +44,7 @@ END_WORDS: Final = (
 
 DURATION_BOUNDS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _COUNT_EVERY_S: Final = 0.25
+_LAST_LINES_S: Final = 1.0
 _BATCH: Final = 128
 _RECENT_ERRORS: Final = 50
 
@@ -121,7 +127,7 @@ class Telemetry:
         self.in_flight = 0
         self.errors: deque[dict[str, Any]] = deque(maxlen=_RECENT_ERRORS)
         self.set_log(log_format, access=access)
-        self._access_fd = access_fd
+        self._outlet = Outlet(access_fd)
         self._ended: list[Record] = []
         self._begun = 0
         self._second = 0
@@ -177,7 +183,7 @@ class Telemetry:
             since = time.time() - time.monotonic()
             render = self._json_line if self._json else self._line
             lines = [render(record, since + record.started + record.seconds) for record in ended]
-            self._write("".join(lines).encode("ascii", "backslashreplace"))
+            self._write_down("".join(lines).encode("ascii", "backslashreplace"))
 
     def _count(self, record: Record) -> None:
         direction = record.direction
@@ -191,13 +197,17 @@ class Telemetry:
             self.durations[direction][bisect_left(DURATION_BOUNDS_S, record.seconds)] += 1
             self.duration_sums[direction] += record.seconds  # type: ignore[assignment]
 
-    def _write(self, text: bytes) -> None:
-        try:
-            while text:
-                text = text[os.write(self._access_fd, text) :]
-        except OSError:
-            # Disk full or the log's reader gone: the proxy goes on, and says so in /status.
-            self.events["access_log_lost"] += 1
+    def _write_down(self, text: bytes) -> bool:
+        """Write lines, or what was kept of earlier ones; True: nothing is left."""
+        outlet = self._outlet
+        if text:
+            outlet.write(text)
+        written = outlet.flush()
+        if outlet.lost:  # disk full, or nobody reads: the proxy goes on, and says so
+            self.events["access_log_lost"] = outlet.lost
+            if written and (lost := outlet.untold()):
+                _log.warning("%d access lines were lost: they could not be written", lost)
+        return written
 
     def _stamp(self, when: float) -> str:
         if int(when) != self._second:
@@ -238,6 +248,14 @@ class Telemetry:
         while True:
             gevent.sleep(_COUNT_EVERY_S)
             self.flush()
+            self._write_down(b"")
+
+    def last_lines(self) -> None:
+        """Write what is left, when nothing comes any more; a reader that is slow gets a moment."""
+        self.flush()
+        deadline = time.monotonic() + _LAST_LINES_S
+        while not self._write_down(b"") and time.monotonic() < deadline:
+            gevent.sleep(_LAST_LINES_S / 20)
 
     def snapshot(self) -> dict[str, Any]:
         """Return all numbers as JSON can carry them; `admin` adds those of all workers."""

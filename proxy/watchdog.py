@@ -92,6 +92,7 @@ class Watchdog:
         while not self._ending:
             self._look.clear()
             self._round()
+            logs.flush()
             self._look.wait(_EVERY_S)
         self._handover.close()
         _log.info("the watchdog has ended")

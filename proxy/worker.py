@@ -131,7 +131,7 @@ class Worker:
         gevent.killall(helpers)
         self._admin.close()
         self._handover.close()
-        self.telemetry.flush()
+        self.telemetry.last_lines()
         _log.info("worker %d is drained", self.number)
 
     def suspect(self, zone: str, source: str, why: str) -> None:
@@ -325,6 +325,7 @@ class Worker:
         """Close idle connections to the platform in time, and nodes that nobody uses any more."""
         while True:
             gevent.sleep(_TIDY_EVERY_S)
+            logs.flush()
             self.node.upstream.close_useless()
             for former in tuple(self._former):
                 node, connections = former

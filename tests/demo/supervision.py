@@ -85,6 +85,12 @@ class Supervision:
                 raise NotStarted(f"supervisord does not answer on {self.socket}")
             time.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process of supervisord itself."""
+        assert self._child is not None, "not started"
+        return self._child.pid
+
     def processes(self) -> list[Process]:
         """Raises: OSError when supervisord is gone."""
         transport = SupervisorTransport(None, None, f"unix://{self.socket}")

@@ -21,7 +21,7 @@ _PURE = (
 _INPUT_OUTPUT = (
     "configuration deadline places descriptors duplicates local siblings interfaces stream "
     "accepted dialled tls chain certificates outcome probe resolver lease upstream agents "
-    "telemetry metrics logs relay tunnel"
+    "outlet telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own voice introduction connection listener handover entrances lookout cautions admin "

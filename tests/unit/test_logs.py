@@ -32,11 +32,11 @@ def provoke() -> BaseException:
 
 @pytest.mark.parametrize("log_format", ["plain", "json"])
 def test_defect_is_logged_with_its_frames_and_without_its_text(
-    capsys: pytest.CaptureFixture[str], log_format: str
+    capfd: pytest.CaptureFixture[str], log_format: str
 ) -> None:
     logs.start("debug", log_format, 0)
     logging.getLogger("proxy.connection").error("a defect", exc_info=provoke())
-    text = capsys.readouterr().err
+    text = capfd.readouterr().err
     assert "canary-outer" not in text.replace('KeyError("canary-outer")', "").replace(
         'KeyError(\\"canary-outer\\")', ""
     )  # the line of source that raised is shown, and is ours
@@ -47,7 +47,7 @@ def test_defect_is_logged_with_its_frames_and_without_its_text(
         assert json.loads(text)["level"] == "ERROR"
 
 
-def test_nobody_elses_exception_says_its_text(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nobody_elses_exception_says_its_text(capfd: pytest.CaptureFixture[str]) -> None:
     logs.start("info", "plain", 0)
     value = "-".join(["canary", "value"])
     try:
@@ -55,7 +55,7 @@ def test_nobody_elses_exception_says_its_text(capsys: pytest.CaptureFixture[str]
     except ValueError as error:
         logs.uncaught(type(error), error, error.__traceback__)
         logs.uncaught_in_greenlet(value, type(error), error, error.__traceback__)
-    text = capsys.readouterr().err
+    text = capfd.readouterr().err
     assert text.count("builtins.ValueError") == 2
     assert "a defect ended a greenlet" in text
     assert value not in text

@@ -10,7 +10,7 @@ CONF ?=
 # Layer 0: functions of values. Every branch of it is tested; ARCHITECTURE is in proxy/__init__.py.
 PURE := errors shapes declaration declarations_bounds declarations_running declarations_targets \
         declarations inifile values gathering consistency settings zones fields heads reader http1 \
-        headers route proxyproto answers callers destinations policy migration health
+        headers route patience proxyproto answers callers destinations policy migration health
 comma := ,
 empty :=
 space := $(empty) $(empty)

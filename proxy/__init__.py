@@ -12,6 +12,7 @@ Pure, no socket, clock or log; tested without any of them:
     shapes, declaration, declarations*, values, inifile, gathering, consistency, settings
                   proxy.ini as a frozen Settings, or every problem of it at once
     zones         which listeners there should be, and which zone a caller is in
+    patience      how long an exchange waits, and for whom
     callers       who is calling, and what the platform is told of an agent
     destinations  where a call may go: the rules for agents and peers
     policy        what is done with a request

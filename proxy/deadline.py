@@ -49,6 +49,10 @@ class Deadline:
         expires_at = time.monotonic() + seconds
         self.expires_at = expires_at if expires_at < self._latest else self._latest
 
+    def left(self) -> float:
+        """Return how many seconds are left of what is set."""
+        return self.expires_at - time.monotonic()
+
     def never(self) -> None:
         """No bound but `cap`: the wait that follows has one of its own."""
         self.expires_at = self._latest

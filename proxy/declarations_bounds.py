@@ -146,6 +146,17 @@ _LIMITS: Final = (
     ),
     count(
         "limits",
+        "body_rate",
+        240,
+        0,
+        1000000,
+        "bytes a second",
+        "The slowest a request's body may come, beyond the silence that body_idle allows. Bodies "
+        "of any size may take as long as they need at this rate. 0: only silence is bounded.",
+        "Too large: slow lines get 408. 0: a byte now and then holds a place for ever.",
+    ),
+    count(
+        "limits",
         "connections",
         8192,
         16,

@@ -17,7 +17,7 @@ from proxy.destinations import Surroundings, Target
 from proxy.errors import NotReady
 from proxy.heads import HeadLimits
 from proxy.lease import Lease, head_limits
-from proxy.relay import Patience
+from proxy.patience import Patience, patience
 from proxy.settings import Settings, Zone
 from proxy.tls import Contexts, contexts
 from proxy.upstream import Upstream
@@ -44,20 +44,9 @@ class Node:
         self.upstream = Upstream(settings, self.tls)
         self.agents = Agents(settings, self.tls)
         self.peers = Peers(settings, self.tls)
-        timeouts = settings.timeouts
-        late = "the {0} did not answer within [timeouts] {0}_answer".format
-        self.patience_up = Patience(
-            timeouts.upstream_answer, timeouts.body_idle, "platform", late("upstream")
-        )
-        self.patience_down = Patience(
-            timeouts.agent_answer, timeouts.body_idle, "agent", late("agent")
-        )
-        self.patience_peer = Patience(
-            timeouts.agent_answer,
-            timeouts.body_idle,
-            "peer",
-            "the next proxy did not answer within [timeouts] agent_answer",
-        )
+        self.patience_up = patience(settings, "platform")
+        self.patience_down = patience(settings, "agent")
+        self.patience_peer = patience(settings, "peer")
         # Minting a return route costs two HMACs; an agent that reconnects needs it once.
         self.accept = functools.lru_cache(maxsize=16384)(self._accept)
 

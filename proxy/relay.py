@@ -12,7 +12,6 @@ decision was made; a lease is reusable only after a clean END with nothing left 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -24,6 +23,7 @@ from proxy.headers import Rewrite, request_head, response_head
 from proxy.heads import CHUNKED, NO_BODY, UNTIL_CLOSE, RequestHead, ResponseHead
 from proxy.http1 import END, LAST_CHUNK, NEED_DATA, Mark, RequestReader, chunk
 from proxy.lease import Lease
+from proxy.patience import Patience
 from proxy.stream import BUFFER_BYTES, BrokenStream, Readiness, flush, wait
 from proxy.telemetry import Record
 
@@ -34,18 +34,8 @@ _IDEMPOTENT: Final = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"))
 
 
 _CLEANLY: Final = "cleanly"
+_TRICKLES: Final = "the body stopped arriving, or came slower than [limits] body_rate"
 _NOTHING, _MORE, _DONE = range(3)
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long an exchange waits, in seconds, and for whom."""
-
-    answer: float
-    body_idle: float
-    whom: Blame
-    late: str
-    """What is said when `answer` has passed."""
 
 
 class _Stale(Exception):
@@ -60,6 +50,7 @@ class Exchange:
         "_awaits_continue",
         "_client",
         "_closed",
+        "_credit_s",
         "_cut_short",
         "_deadline",
         "_head",
@@ -94,6 +85,8 @@ class Exchange:
         self._deadline = deadline
         self._patience = patience
         self._record = record
+        # What is left of the time that the caller may keep us waiting for its body.
+        self._credit_s = patience.body_idle
         self._keep = keep_alive
         self._to_agent = to_agent
         self._awaits_continue = head.expects_continue
@@ -259,8 +252,10 @@ class Exchange:
             other = upstream.writable
         elif self._requests.buffered < BUFFER_BYTES:
             other = client.readable  # more of the body, or the caller going away
-        self._bound()
+        owing = self._bound()
         ready = wait(client.writable if client.unsent else upstream.readable, other)
+        if owing:
+            self._credit_s = self._deadline.left()
         if ready is upstream.readable:
             self._read_upstream()
         elif ready is client.readable:
@@ -268,14 +263,19 @@ class Exchange:
         elif client.unsent:
             client.flush()
 
-    def _bound(self) -> None:
-        patience = self._patience
+    def _bound(self) -> bool:
+        """Set how long this wait may take; True: it is for more of the request's body."""
+        patience, deadline = self._patience, self._deadline
         if self._client.unsent:
-            self._deadline.within(patience.body_idle, ClientGone, "the caller does not read")
+            deadline.within(patience.body_idle, ClientGone, "the caller does not read")
         elif self.sending and not self._lease.stream.unsent and not self._awaits_continue:
-            self._deadline.within(patience.body_idle, RequestTimeout, "the body stopped arriving")
+            deadline.within(self._credit_s, RequestTimeout, _TRICKLES)
+            return True
+        elif self._response is None:
+            deadline.within(patience.answer, _LATE[patience.whom], patience.late)
         else:
-            self._deadline.within(patience.answer, _LATE[patience.whom], patience.late)
+            deadline.within(patience.body_idle, _LATE[patience.whom], patience.stopped)
+        return False
 
     def _read_client(self) -> None:
         try:
@@ -285,6 +285,7 @@ class Exchange:
         if data == b"":
             raise ClientGone("the caller closed before the response was complete")
         if data:
+            self._credit_s = self._patience.after(self._credit_s, len(data))
             self._requests.feed(data)
 
     def _read_upstream(self) -> None:

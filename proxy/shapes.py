@@ -145,6 +145,7 @@ class Limits:
     head_bytes: int
     fields: int
     request_line_bytes: int
+    body_rate: int
     connections: int
     connections_per_source: int
     zone_share: int

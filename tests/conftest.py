@@ -10,10 +10,16 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 DEFAULT_S = 60.0
 END_TO_END_S = 300.0
+
+
+# Its own deadline is 200 ms for one example: a busy machine is no failure.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_configure(config: pytest.Config) -> None:

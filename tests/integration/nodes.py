@@ -201,6 +201,10 @@ class Node:
         eventually(lambda: path.read_text().count("\n") >= count, f"{count} access lines")
         return [line_as_dict(line) for line in path.read_text().splitlines()[-count:]]
 
+    def written_so_far(self) -> int:
+        """Return how many access lines there are, whatever is under way."""
+        return (self.home / "out-0").read_text().count("\n")
+
     def written(self) -> int:
         """Return how many access lines there are, once all that ended so far are written."""
 

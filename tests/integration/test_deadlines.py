@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.integration.conftest import Dial
-from tests.integration.nodes import AGENT, Node
+from tests.integration.nodes import AGENT, PLATFORM, ROUTED_AGENT, Node
 from tests.integration.peers import Aborted, Origin, Wire, dial_raw, eventually
 
 SETTINGS = {
@@ -120,13 +122,74 @@ def test_body_that_stops_is_408(node: Node, platform: Origin, dial: Dial) -> Non
     assert platform.received == [], "half a body was taken for a whole one"
 
 
-def test_body_that_keeps_coming_is_not_late(node: Node, platform: Origin, dial: Dial) -> None:
-    wire = dial(node)
-    wire.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-    for byte in b"hello":
-        assert wire.is_silent(0.4)
-        wire.send(bytes([byte]))
-    assert wire.response().body == b"hello"
+def call(node: Node, direction: str, agent: Origin, dial: Dial, framing: bytes) -> Wire:
+    """Begin a request whose body is still to come."""
+    wire = dial(node, AGENT if direction == "agent_to_platform" else PLATFORM)
+    route = b"Agent-Route: %b\r\n" % node.route(ROUTED_AGENT, agent.port)
+    fields = route if direction == "platform_to_agent" else b""
+    wire.send(b"POST / HTTP/1.1\r\nHost: a\r\n", fields, framing, b"\r\n\r\n")
+    return wire
+
+
+DIRECTIONS = ["agent_to_platform", "platform_to_agent"]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_body_that_keeps_coming_is_not_late(
+    node: Node, platform: Origin, agent: Origin, dial: Dial, direction: str
+) -> None:
+    """Three times as long as any silence may be, at twice the rate that is asked for."""
+    wire = call(node, direction, agent, dial, b"Content-Length: 3000")
+    for _ in range(15):
+        assert wire.is_silent(0.2)
+        wire.send(b"x" * 200)
+    assert wire.response().body == b"x" * 3000
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: 100", b"Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_body_that_trickles_is_408(
+    node: Node, platform: Origin, agent: Origin, dial: Dial, direction: str, framing: bytes
+) -> None:
+    """Issue 4: a byte now and then, never silent for long, held its place for ever."""
+    wire = call(node, direction, agent, dial, framing)
+    since = node.written_so_far()
+    watch = Stopwatch()
+    piece = b"1\r\nx\r\n" if b"chunked" in framing else b"x"
+    for _ in range(60):
+        wire.send(piece)
+        if not wire.is_silent(0.1):
+            break
+    assert wire.response().status == 408
+    assert watch.shows(1.1)
+    assert node.next_line(since)["end"] == "bad_request"
+    said = node.status()["lastErrors"][-1]["detail"]
+    assert said == "the body stopped arriving, or came slower than [limits] body_rate"
+    for peer in (platform, agent):
+        peer.disconnect()
+        assert peer.received == [], "part of a body was taken for a whole one"
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_answer_that_stops_is_cut_off(
+    node: Node, platform: Origin, agent: Origin, dial: Dial, direction: str
+) -> None:
+    """Silence inside an answer's body is bounded like that of a request's."""
+
+    def script(wire: Wire) -> None:
+        wire.request()
+        wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+        wire.to_end()
+
+    (platform if direction == "agent_to_platform" else agent).use(script)
+    wire = call(node, direction, agent, dial, b"Content-Length: 0")
+    since = node.written_so_far()
+    watch = Stopwatch()
+    assert wire.head().status == 200
+    with pytest.raises(Aborted):
+        wire.to_end()
+    assert watch.shows(1)
+    assert node.next_line(since)["end"] == "broke_off"
 
 
 def test_caller_that_does_not_read_is_let_go(node: Node, platform: Origin, dial: Dial) -> None:

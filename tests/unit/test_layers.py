@@ -16,7 +16,8 @@ _PROXY = Path(__file__).parents[2] / "proxy"
 _PURE = (
     "errors fields heads reader http1 headers route proxyproto shapes declaration "
     "declarations_bounds declarations_running declarations_targets declarations values inifile "
-    "gathering consistency settings zones callers destinations policy answers migration health"
+    "gathering consistency settings zones patience callers destinations policy answers migration "
+    "health"
 ).split()
 _INPUT_OUTPUT = (
     "configuration deadline places descriptors duplicates local siblings interfaces stream "

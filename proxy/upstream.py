@@ -158,16 +158,17 @@ class Upstream:
             )
         if not ready[0].healthy:
             ready.sort(key=lambda place: not place.healthy)
-        error: RelayError | None = None
-        for place in ready:
+        for place in ready[:-1]:
             try:
                 return self._connect(place, fresh=fresh)
-            except RelayError as failure:
-                error = failure
-        assert error is not None
-        again = time.monotonic() - _RESOLVE_EVERY_S + _RESOLVE_AGAIN_S
-        self._resolved_at = min(self._resolved_at, again)
-        raise error
+            except RelayError:
+                pass  # never kept: an error held by a frame that it passed is a cycle
+        try:
+            return self._connect(ready[-1], fresh=fresh)
+        except RelayError:
+            again = time.monotonic() - _RESOLVE_EVERY_S + _RESOLVE_AGAIN_S
+            self._resolved_at = min(self._resolved_at, again)
+            raise
 
     def _connect(self, place: Place, *, fresh: bool) -> Lease:
         """Lease from one place. Raises: Unreachable, TimedOut, BadAnswer."""

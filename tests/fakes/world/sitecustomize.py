@@ -4,6 +4,8 @@ Python imports this by itself where this directory is in PYTHONPATH (nodes.world
 
     SIGUSR1   spin for ever, as a defect in a loop would
     SIGUSR2   hold 192 MiB more, as a leak would
+    SIGRTMIN  write to $WORLD_GARBAGE how many objects of which types only the collector of
+              cycles can free; where that is set, the collector never runs by itself
 
 $WORLD_NAMES is a JSON file: {name: {"addresses": [...], "delay_s": 0, "error": "..."}}. It is
 read at each look-up; names that it does not have go to the system. libc's part is not under test
@@ -13,6 +15,8 @@ here: what is, is what the proxy makes of an answer that is late, different, or 
 from __future__ import annotations
 
 import _socket
+import collections
+import gc
 import json
 import os
 import signal
@@ -30,6 +34,19 @@ def _spin(*_: object) -> None:
 
 def _grow(*_: object) -> None:
     _ballast.append(bytearray(b"x") * (192 << 20))
+
+
+def _types() -> collections.Counter[str]:
+    return collections.Counter(str(type(one)) for one in gc.get_objects())
+
+
+def _tell_garbage(*_: object) -> None:
+    before = _types()
+    gc.collect()
+    path = os.environ["WORLD_GARBAGE"]
+    with open(f"{path}.new", "w") as file:
+        json.dump(before - _types(), file)
+    os.replace(f"{path}.new", path)
 
 
 def _getaddrinfo(host: Any, port: Any, *more: Any, **named: Any) -> list[Any]:
@@ -52,3 +69,6 @@ signal.signal(signal.SIGUSR1, _spin)
 signal.signal(signal.SIGUSR2, _grow)
 if "WORLD_NAMES" in os.environ:
     _socket.getaddrinfo = _getaddrinfo
+if "WORLD_GARBAGE" in os.environ:
+    gc.disable()
+    signal.signal(signal.SIGRTMIN, _tell_garbage)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 WINDOW_S: Final = 600.0
@@ -107,11 +106,14 @@ class Sightings:
         """Return what was told after the first `since` events of `run`, as JSON can carry it.
 
         Whoever asks for another run gets all; who asks for what is forgotten, what holds now.
+        What a reader has is forgotten: there is one, and the next one begins with what holds.
         """
         since = since if run == self.run else 0
         kept_from = self._told - len(self._journal)
         if since >= kept_from:
-            events = list(islice(self._journal, since - kept_from, None))
+            for _ in range(min(since - kept_from, len(self._journal))):
+                self._journal.popleft()
+            events = list(self._journal)
             return {"run": self.run, "told": self._told, "whole": since == 0, "events": events}
         events = [["call", *identity, *seen] for identity, seen in self._seen.items()]
         events += [["tunnels", *identity, len(open_)] for identity, open_ in self._tunnels.items()]

@@ -132,7 +132,28 @@ def test_the_memory_is_bounded() -> None:
             node.look(0.0)
     node.look(0.0)
     assert len(node.workers["0"]._seen) == len(node.comparison._turns) == 16384
-    assert len(node.workers["0"]._journal) == 16384
+    assert len(node.workers["0"]._journal) < 5000
+
+
+def test_journal_that_nobody_reads_is_bounded() -> None:
+    worker = Sightings("run")
+    for number in range(20000):
+        worker.called(("default", str(number)), JAVA, 0.0)
+    assert len(worker._journal) == 16384
+
+
+def test_what_the_reader_has_is_forgotten() -> None:
+    worker = Sightings("run")
+    worker.called(ONE, JAVA, 0.0)
+    told = worker.news("run", 0)["told"]
+    worker.called(ONE, PYTHON, 1.0)
+    assert len(worker._journal) == 2, "not before it is known to have been read"
+    again = worker.news("run", told)
+    assert again == worker.news("run", told)
+    assert [event[3] for event in again["events"]] == [PYTHON] and len(worker._journal) == 1
+    other = worker.news("-", 0)
+    assert other["whole"] and [event[3] for event in other["events"]] == [PYTHON]
+    assert worker.news("run", 99)["events"] == []
 
 
 def test_two_tunnels_of_which_the_older_one_lives_are_two_agents() -> None:

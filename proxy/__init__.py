@@ -34,6 +34,7 @@ One kind of I/O each:
                   `metrics` the counters as Prometheus reads them
     places        how many connections each zone and source may hold, and holds
     descriptors   how many of them the system grants
+    memory        gives what is free inside the process back to the system
     duplicates    whether two agents seem to share one identity
     siblings      how the workers of a node ask each other
     probe         questions to an upstream for `check`; `outcome` is one line of it

@@ -22,7 +22,7 @@ import gevent
 from gevent.event import Event
 from greenlet import getcurrent, greenlet
 
-from proxy import __version__, cautions, configuration, introduction, logs
+from proxy import __version__, cautions, configuration, introduction, logs, memory
 from proxy.admin import Admin
 from proxy.callers import Caller
 from proxy.connection import Connection
@@ -121,6 +121,7 @@ class Worker:
             gevent.spawn(self.entrances.watch_forever),
             gevent.spawn(self._tidy_forever),
             gevent.spawn(self._lookout.look_forever),
+            gevent.spawn(memory.give_back_forever),
         ]
         _log.info("worker %d of %s is up", self.number, __version__)
         cautions.log(settings)

@@ -20,7 +20,7 @@ _PURE = (
     "health"
 ).split()
 _INPUT_OUTPUT = (
-    "configuration deadline places descriptors duplicates local siblings interfaces stream "
+    "configuration memory deadline places descriptors duplicates local siblings interfaces stream "
     "accepted dialled tls chain certificates outcome probe resolver lease upstream agents "
     "outlet telemetry metrics logs relay tunnel"
 ).split()

@@ -22,12 +22,15 @@ _METADATA: Final = frozenset(
     ipaddress.ip_address(text)
     for text in (
         "169.254.169.254",
-        "fd00:ec2::254",
         "100.100.100.200",
         "192.0.0.192",
         "168.63.129.16",
+        "fd20:ce::254",
+        "fd00:42::42",
+        "fd00:c1::a9fe:a9fe",
     )
 )
+_AWS_SERVICES: Final = ipaddress.IPv6Network("fd00:ec2::/32")  # ::254 metadata, ::253 DNS, more
 _REFUSALS: Final = {
     "1 address": "route_address",
     "2 forbidden": "route_forbidden",
@@ -37,6 +40,7 @@ _REFUSALS: Final = {
 }
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _COMPATIBLE: Final = ipaddress.IPv6Network("::/96")  # RFC 4291 2.5.5.1, with :: and ::1 in it
+_SIIT: Final = ipaddress.IPv6Network("::ffff:0:0:0/96")  # RFC 2765: "IPv4-translated"
 _NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
 _ISATAP: Final = (0x00005EFE, 0x02005EFE)  # RFC 5214: an IPv4 address behind these 32 bits
 
@@ -112,7 +116,7 @@ def _inner(address: Address) -> Address:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+    if address in _NAT64 or address in _SIIT or (address in _COMPATIBLE and int(address) > 1):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
@@ -145,7 +149,7 @@ def _never(
         ("multicast", address.is_multicast),
         ("unspecified", address.is_unspecified or str(address).startswith("0.")),
         ("the broadcast address", str(address) == "255.255.255.255"),
-        ("a metadata service", address in _METADATA),
+        ("a cloud's own service", address in _METADATA or address in _AWS_SERVICES),
         ("a tunnel's or translator's address", _hides(address)),
         ("the upstream", str(address) in surroundings.upstream),
         ("denied by [agents] deny", inside(address, settings.agents.deny)),

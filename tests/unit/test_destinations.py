@@ -73,6 +73,7 @@ EVERYWHERE = settings_of(
         # loopback, in every spelling
         "127.0.0.1", "127.0.0.2", "127.255.255.254", "127.0.0.0", "::1",
         "::ffff:7f00:1", "::ffff:7fff:fffe", "::7f00:1", "2002:7f00:1::", "64:ff9b::7f00:1",
+        "::ffff:0:7f00:1", "::ffff:0:a9fe:a9fe",
         # unspecified
         "0.0.0.0", "0.0.0.1", "0.255.255.255", "::", "::ffff:0:0", "::2", "64:ff9b::", "2002::",
         # link-local and metadata
@@ -80,6 +81,7 @@ EVERYWHERE = settings_of(
         "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::", "fd00:ec2::254", "100.100.100.200",
         "192.0.0.192", "::ffff:6464:64c8", "64:ff9b::6464:64c8",
         "::a9fe:a9fe", "::6464:64c8", "::a83f:8110", "::c000:c0",
+        "fd00:ec2::253", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe",
         "168.63.129.16", "::ffff:a83f:8110", "64:ff9b::a83f:8110",
         # what tunnels and translators turn into another address: local NAT64, Teredo, ISATAP
         "64:ff9b:1::a9fe:a9fe", "64:ff9b:1:7f00:0:100::", "2001:0:a00:1::f5ff:fffd",

@@ -262,7 +262,7 @@ class Connection:
             node.patience(target),
             record,
             keep_alive=head.keep_alive and not self._owner.draining,
-            to_agent=self._accepted.caller.kind == "agent",
+            keep_status="agent" not in (self._accepted.caller.kind, target.kind),
         )
         deadline.never()  # connecting has a bound of its own
         lease = exchange.run(node.lease, target, forward.rewrite)

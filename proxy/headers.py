@@ -151,25 +151,26 @@ def _request_head(head: RequestHead, strip: int, keep_host: bool, authority: byt
 
 
 def response_head(
-    head: ResponseHead, *, client_minor: int, keep_alive: bool, to_agent: bool
+    head: ResponseHead, *, client_minor: int, keep_alive: bool, keep_status: bool
 ) -> bytes:
     """Return the head to send to the caller: hop-by-hop fields out, framing afresh, nothing added.
 
-    `keep_alive`: whether this connection goes on. `Proxy-Status` of a proxy further down reaches
-    platform and peers (RFC 9209 section 2), never an agent.
+    `keep_alive`: whether this connection goes on. `keep_status`: whether `Proxy-Status` passes.
+    That of a proxy further down reaches platform and peers; agents neither get nor say it: no
+    origin may (RFC 9209 section 2), and the platform would take it for ours.
     """
-    key = client_minor, keep_alive, to_agent
+    key = client_minor, keep_alive, keep_status
     rendered = head.rendered.get(key)
     if rendered is None:
-        rendered = head.rendered[key] = _response_head(head, client_minor, keep_alive, to_agent)
+        rendered = head.rendered[key] = _response_head(head, client_minor, keep_alive, keep_status)
     return rendered
 
 
 def _response_head(
-    head: ResponseHead, client_minor: int, keep_alive: bool, to_agent: bool
+    head: ResponseHead, client_minor: int, keep_alive: bool, keep_status: bool
 ) -> bytes:
     status = head.status
-    strip = _HOP | _PROXY_STATUS if to_agent else _HOP
+    strip = _HOP if keep_status else _HOP | _PROXY_STATUS
     headers = head.headers
     if not head.options <= _NOT_NOMINATED:
         headers = _without_nominated(headers, head.options)

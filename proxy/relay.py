@@ -55,13 +55,13 @@ class Exchange:
         "_deadline",
         "_head",
         "_keep",
+        "_keep_status",
         "_lease",
         "_patience",
         "_rechunk",
         "_record",
         "_requests",
         "_response",
-        "_to_agent",
         "_write_failed",
         "sending",
         "upgraded",
@@ -77,7 +77,7 @@ class Exchange:
         record: Record,
         *,
         keep_alive: bool,
-        to_agent: bool,
+        keep_status: bool,
     ) -> None:
         self._client = client
         self._requests = requests
@@ -88,7 +88,7 @@ class Exchange:
         # What is left of the time that the caller may keep us waiting for its body.
         self._credit_s = patience.body_idle
         self._keep = keep_alive
-        self._to_agent = to_agent
+        self._keep_status = keep_status
         self._awaits_continue = head.expects_continue
         self._response: ResponseHead | None = None
         self._closed = ""  # how the leased connection ended: _CLEANLY, a reason, or not yet
@@ -241,7 +241,7 @@ class Exchange:
             response,
             client_minor=self._head.minor,
             keep_alive=keep_alive,
-            to_agent=self._to_agent,
+            keep_status=self._keep_status,
         )
 
     def _sleep(self) -> None:

@@ -125,7 +125,7 @@ def response(data: bytes) -> None:
 
 
 def _assert_response_head(head: ResponseHead, method: bytes) -> None:
-    sent = headers.response_head(head, client_minor=1, keep_alive=True, to_agent=True)
+    sent = headers.response_head(head, client_minor=1, keep_alive=True, keep_status=False)
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())

@@ -267,6 +267,14 @@ def test_seal_is_right_only_for_what_was_sealed(
     assert route.seal_is_right(hop, own_id, keys) is right
 
 
+def test_a_seal_with_any_one_bit_flipped_is_wrong() -> None:
+    for bit in range(128):
+        flipped = (int.from_bytes(SEAL, "big") ^ 1 << bit).to_bytes(16, "big")
+        assert not route.seal_is_right(
+            AgentHop("isolated-1", "10.0.0.2", 2003, flipped), OWN, (KEY,)
+        )
+
+
 # Chains.
 
 

@@ -17,6 +17,7 @@ __all__ = ["grow"]
 
 _GROWFS: Final = "/usr/lib/systemd/systemd-growfs"
 _NOTHING_TO_GROW: Final = 1  # growpart: NOCHANGE
+_LITTLE_SECTORS: Final = 4096  # 2 MiB; the copy of the partition table is among them
 
 
 def grow(system: System) -> list[str]:
@@ -28,14 +29,33 @@ def grow(system: System) -> list[str]:
     found = system.ask(("lsblk", "--json", "--nodeps", "--output", "TYPE,PKNAME,PARTN", source))
     device = _device(found.out)
     if device.get("type") == "part" and device.get("pkname") and device.get("partn"):
+        if _fills(system, str(device["pkname"]), source):
+            return ["the partition fills the disk", _grow_file_system(system)]
         argv = ("growpart", f"/dev/{device['pkname']}", str(device["partn"]))
         done = system.run(argv)
         if done.code not in (0, _NOTHING_TO_GROW):
             return [f"{' '.join(argv)} failed with {done.code}: {done.said}"]
         lines.append(done.out.strip() or "the partition fills the disk")
+    return [*lines, _grow_file_system(system)]
+
+
+def _fills(system: System, disk: str, partition: str) -> bool:
+    """Return whether less is left behind a partition than is worth growpart's seconds."""
+    name = partition.removeprefix("/dev/")
+    try:
+        size, start, length = (
+            int(system.read(f"/sys/class/block/{path}") or b"")
+            for path in (f"{disk}/size", f"{name}/start", f"{name}/size")
+        )
+    except ValueError:
+        return False  # growpart finds out
+    return size - start - length < _LITTLE_SECTORS
+
+
+def _grow_file_system(system: System) -> str:
+    """Always tried: the power may have been cut after the partition was grown."""
     done = system.run((_GROWFS, "/"))
-    lines.append("the file system fills it" if done.code == 0 else f"not grown: {done.said}")
-    return lines
+    return "the file system fills it" if done.code == 0 else f"not grown: {done.said}"
 
 
 def _device(text: str) -> dict[str, Any]:

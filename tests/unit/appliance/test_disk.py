@@ -36,6 +36,20 @@ def test_a_partition_that_fills_the_disk_is_well(tmp_path: Path) -> None:
     assert len(found.ran) == 2
 
 
+@pytest.mark.parametrize(("left", "ran"), [(2048, []), (4096, ["growpart /dev/vda 3"])])
+def test_growpart_is_spared_where_hardly_anything_is_left(
+    tmp_path: Path, left: int, ran: list[str]
+) -> None:
+    sizes = {"vda/size": 8388608, "vda3/start": 135168, "vda3/size": 8388608 - 135168 - left}
+    for name, sectors in sizes.items():
+        path = tmp_path / "sys/class/block" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{sectors}\n")
+    found = machine(tmp_path, "/dev/vda3", {"type": "part", "pkname": "vda", "partn": 3})
+    disk.grow(found)
+    assert found.ran == [*ran, "systemd-growfs /"]
+
+
 def test_a_partition_that_cannot_be_grown_leaves_its_file_system_alone(tmp_path: Path) -> None:
     device = {"type": "part", "pkname": "sda", "partn": 1}
     said = {"growpart /dev/sda 1": Completed(2, "", "FAILED: sfdisk")}

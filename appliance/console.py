@@ -46,6 +46,7 @@ class Console:
         self._begun = 0.0
         self._touched = time.monotonic()
         self._looked = 0.0
+        self._look_took = 0.0
         self._look: threading.Thread | None = None
         self._pause = threading.Event()
 
@@ -106,9 +107,11 @@ class Console:
 
     def _look_again(self, now: float) -> None:
         if self._look is not None and self._look.is_alive():
+            self._look_took = now - self._looked
             return
-        if now - self._looked >= _LOOK_EVERY_S:
-            self._looked = now
+        # Where a look takes seconds, as on an emulated processor, the machine has better to do.
+        if now - self._looked >= _LOOK_EVERY_S + 3 * self._look_took:
+            self._looked, self._look_took = now, 0.0
             self._look = threading.Thread(target=self._gather, name="look", daemon=True)
             self._look.start()
 

@@ -36,7 +36,7 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	@if command -v shellcheck >/dev/null; then shellcheck \
-	  .ci/run appliance/*.sh packer/*.sh packer/scripts/*.sh tests/*.sh tests/image/*.sh tests/lab/*.sh; \
+	  .ci/run appliance/*.sh packer/*.sh packer/initramfs/hook packer/scripts/*.sh tests/*.sh tests/image/*.sh tests/lab/*.sh; \
 	else echo "SKIPPED shellcheck: it is not installed (apt-get install shellcheck)"; fi
 	@if command -v haproxy >/dev/null; then haproxy -c -f conf/haproxy.cfg; \
 	else echo "SKIPPED haproxy -c: it is not installed (apt-get install haproxy)"; fi
@@ -79,9 +79,9 @@ image: ## as root: bake the appliance's image with Packer into dist/image; FORMA
 	@sh packer/image.sh
 
 .PHONY: image-test
-image-test: $(VENV)/ready ## as root: start the image of dist/image (or IMAGE=file) and use it
+image-test: $(VENV)/ready ## as root: start all of dist/image, and use it as an operator would; half an hour
 	@sh tests/packages.sh image
-	$(BIN)/python -m pytest -p no:cacheprovider -v -rs tests/image
+	$(BIN)/python -m pytest -p no:cacheprovider -v -s -rs tests/image
 
 .PHONY: image-judge
 image-judge: $(VENV)/ready ## as root: what OpenSCAP, Lynis and systemd say of the image, IMAGE=file

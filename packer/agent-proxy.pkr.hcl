@@ -1,14 +1,13 @@
-# How the image is baked: a disk made by base.sh is started, given the product and its hardening by
-# scripts/, verified from inside, cleaned, and shut down. export.sh makes the other formats from it.
-# The guest has no network but the way in for Packer: everything it needs is on the disk or in
-# `product`.
+# How the image is baked: a disk made by disk.sh, with the product on it, is started, hardened and made
+# to boot by scripts/, verified from inside, cleaned, and shut down. export.sh makes the other formats
+# from it. The guest has no network but the way in for Packer.
 
 source "qemu" "appliance" {
   accelerator          = var.accelerator
   machine_type         = var.machine
   headless             = true
   disk_image           = true
-  iso_url              = "${var.work}/base.qcow2"
+  iso_url              = "${var.work}/disk.qcow2"
   iso_checksum         = "none"
   format               = "qcow2"
   disk_compression     = false
@@ -35,7 +34,7 @@ source "qemu" "appliance" {
     ["-netdev", "user,id=user.0,restrict=on,hostfwd=tcp::{{ .SSHHostPort }}-:22"],
     ["-kernel", "${var.work}/vmlinuz"],
     ["-initrd", "${var.work}/initrd"],
-    ["-append", "root=LABEL=rootfs console=ttyS0 net.ifnames=0 quiet"],
+    ["-append", "root=LABEL=rootfs console=ttyS0 net.ifnames=0 no_timer_check quiet systemd.unit=build.target"],
     ["-serial", "file:${var.work}/serial.log"],
   ]
 }
@@ -44,19 +43,15 @@ build {
   sources = ["source.qemu.appliance"]
 
   provisioner "file" {
-    source      = var.product
-    destination = "/tmp/product.tar"
-  }
-
-  provisioner "file" {
     source      = "${path.root}/files"
     destination = "/tmp/"
   }
 
   provisioner "shell" {
-    execute_command  = "chmod +x {{ .Path }}; sudo sh -eu {{ .Path }}"
-    scripts          = [
-      "${path.root}/scripts/10-product.sh",
+    execute_command = "sudo {{ .Vars }} sh -eu {{ .Path }}"
+    # Offline: units are linked, and systemd does not read all of them again after each.
+    environment_vars = ["SYSTEMD_OFFLINE=1", "DEBIAN_FRONTEND=noninteractive"]
+    scripts = [
       "${path.root}/scripts/20-system.sh",
       "${path.root}/scripts/30-hardening.sh",
       "${path.root}/scripts/40-boot.sh",

@@ -2,17 +2,12 @@
 
 variable "work" {
   type        = string
-  description = "Folder with base.qcow2, vmlinuz, initrd and the build key, as base.sh leaves them."
+  description = "Folder with disk.qcow2, vmlinuz, initrd and the build key, as disk.sh leaves them."
 }
 
 variable "output" {
   type        = string
   description = "Folder that gets the disk; it must not exist yet."
-}
-
-variable "product" {
-  type        = string
-  description = "Archive of the tree being built, of the guest's wheels and of what make package made."
 }
 
 variable "cpus" {

@@ -14,7 +14,7 @@ visudo --check --quiet
 chmod 0640 /etc/audit/rules.d/*.rules
 
 say "Kernel settings"
-systemctl restart systemd-sysctl
+/usr/lib/systemd/systemd-sysctl
 
 say "Services"
 systemctl --quiet enable systemd-networkd systemd-resolved systemd-timesyncd nftables

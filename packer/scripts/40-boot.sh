@@ -4,25 +4,6 @@ set -eu
 
 say() { echo "==> $*"; }
 
-say "Initial file system with the drivers of every target"
-cat >/etc/initramfs-tools/modules <<'MODULES'
-virtio_pci
-virtio_blk
-virtio_scsi
-virtio_net
-vmw_pvscsi
-vmxnet3
-mptspi
-hv_vmbus
-hv_storvsc
-hv_netvsc
-ahci
-nvme
-xen_blkfront
-xen_netfront
-MODULES
-update-initramfs -u
-
 say "GRUB for BIOS and UEFI"
 mkdir -p /boot/efi
 mountpoint -q /boot/efi || mount /dev/disk/by-label/ESP /boot/efi
@@ -34,3 +15,9 @@ chmod 0600 /boot/grub/grub.cfg
 grep -q 'root=LABEL=rootfs' /boot/grub/grub.cfg ||
     sed -i -E 's#root=(UUID=|/dev/)[^ ]+#root=LABEL=rootfs#' /boot/grub/grub.cfg
 umount /boot/efi
+
+say "Nothing at a start that nobody needs"
+systemctl --quiet mask grub-common.service e2scrub_reap.service e2scrub_all.timer
+
+say "AppArmor: profiles compiled for this kernel, so that no start has to"
+apparmor_parser --skip-kernel-load --write-cache /etc/apparmor.d

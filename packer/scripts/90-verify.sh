@@ -108,6 +108,8 @@ assert "the appliance's command" sh -c '/opt/agent-proxy/venv/bin/agent-proxy-ap
 for unit in agent-proxy agent-proxy-first-boot agent-proxy-firewall agent-proxy-recover; do
     assert "$unit starts with the machine" enabled "$unit.service" enabled
 done
+assert "the console on the screen" enabled agent-proxy-console@tty1.service enabled
+refute "a container's console" enabled agent-proxy-console@console.service enabled
 for file in var/secret var/tls/proxy.key conf/console.json; do
     refute "no $file in an image" test -e "/opt/agent-proxy/$file"
 done

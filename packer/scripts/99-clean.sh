@@ -5,29 +5,35 @@ set -eu
 say() { echo "==> $*"; }
 
 say "Removing what only the build needed"
-rm -rf /tmp/files /tmp/product /tmp/product.tar
+rm -rf /tmp/files /tmp/product
 apt-get -qq clean
-rm -rf /var/lib/apt/lists/* /var/cache/* /var/backups/* /var/log/apt /root/.cache
+find /var/cache -mindepth 1 -maxdepth 1 ! -name apparmor -exec rm -rf {} +
+rm -rf /var/lib/apt/lists/* /var/backups/* /var/log/apt /root/.cache
 
 say "Removing identities; each machine makes its own at its first start"
 rm -f /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
-    /etc/systemd/network/00-build.network /var/lib/systemd/credential.secret
+    /var/lib/systemd/credential.secret
 : >/etc/machine-id
+echo agent-proxy >/etc/hostname
 
 say "Emptying logs and histories"
-systemctl stop auditd systemd-journald.socket systemd-journald-dev-log.socket systemd-journald \
+SYSTEMD_OFFLINE=0 systemctl stop auditd systemd-journald.socket systemd-journald-dev-log.socket systemd-journald \
     2>/dev/null || echo "a log service was not running"
 find /var/log -type f -exec truncate -s 0 {} +
 rm -rf /var/log/journal/* /var/log/audit/* /var/lib/systemd/timers/* /var/lib/private/*
 rm -f /root/.bash_history /root/.wget-hsts
 
+say "Telling systemd that /usr is not newer than what was made of it"
+/usr/lib/systemd/systemd-update-done
+
 say "Freeing what is empty"
 cat >/run/99-goodbye.sh <<'GOODBYE'
 set -eu
-rm -rf /home/packer /etc/sudoers.d/packer
+rm -rf /home/packer /etc/sudoers.d/packer /etc/systemd/network/00-build.network \
+    /etc/systemd/system/build.target* /etc/systemd/system/build-ssh.service \
+    /etc/systemd/system/agent-proxy-firewall.service.d /etc/systemd/system/apparmor.service.d
 sed -i '/^packer:/d' /etc/passwd /etc/shadow /etc/group /etc/gshadow /etc/subuid /etc/subgid
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
-systemctl --quiet disable ssh
 fstrim /
 sync
 # Read-only first: the file system is clean then, and the image needs no recovery at each first start.

@@ -14,19 +14,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from tests.image.shell import PATIENCE_S, Shell, hardware
 from tests.lab.network import Network
 
-Bus = Literal["virtio", "pvscsi", "lsi", "ahci"]
+Bus = Literal["virtio", "virtio-scsi", "pvscsi", "mptsas", "ahci", "nvme"]
 Firmware = Literal["bios", "uefi"]
 UEFI = Path("/usr/share/ovmf/OVMF.fd")
-# A start takes half a minute under software emulation on a quiet machine; this one may be busy.
-PATIENCE_S = 300.0
+_SCSI = ["-device", "scsi-hd,bus=bus.0,drive=disk,bootindex=1"]
 _BUSES: dict[Bus, list[str]] = {
     "virtio": ["-device", "virtio-blk-pci,drive=disk,bootindex=1"],
-    "pvscsi": ["-device", "pvscsi,id=bus", "-device", "scsi-hd,bus=bus.0,drive=disk,bootindex=1"],
-    "lsi": ["-device", "lsi53c895a,id=bus", "-device", "scsi-hd,bus=bus.0,drive=disk,bootindex=1"],
+    "pvscsi": ["-device", "pvscsi,id=bus", *_SCSI],
+    "mptsas": ["-device", "mptsas1068,id=bus", *_SCSI],
+    "virtio-scsi": ["-device", "virtio-scsi-pci,id=bus", *_SCSI],
+    "nvme": ["-device", "nvme,serial=1,drive=disk,bootindex=1"],
     "ahci": ["-device", "ide-hd,bus=ide.0,drive=disk,bootindex=1"],
 }
+# By name: a fixed VHD begins like a raw disk, and is told from one by its end only.
+_FORMATS = {".qcow2": "qcow2", ".vmdk": "vmdk", ".vhd": "vpc", ".raw": "raw"}
 _ESCAPES = re.compile(r"\x1b(\[[0-9;?!]*[a-zA-Z]|\([A-Z0-9]|[=>])")
 
 
@@ -43,6 +47,8 @@ class Machine:
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._reader: threading.Thread | None = None
+        self._tap = ""
+        self._shell: Shell | None = None
         layer(image, self.disk)
 
     def start(
@@ -54,25 +60,30 @@ class Machine:
         bus: Bus = "virtio",
         nic: str = "virtio-net-pci",
         firmware: Firmware = "bios",
+        shell: bool = False,
         extra: Sequence[str] = (),
     ) -> None:
-        """Power on, with its one interface on a switch of the lab."""
-        tap = f"t-{self.name}"[:15]
-        net.ip(switch, "tuntap", "add", "dev", tap, "mode", "tap")
-        net.ip(switch, "link", "set", tap, "master", "lan", "up")
+        """Power on, with its one interface on a switch of the lab; `seed` is a disk or .iso."""
+        if not self._tap:
+            self._tap = f"t-{self.name}"[:15]
+            net.ip(switch, "tuntap", "add", "dev", self._tap, "mode", "tap")
+            net.ip(switch, "link", "set", self._tap, "master", "lan", "up")
         path = self.home / "serial.sock"
         path.unlink(missing_ok=True)
-        words = ["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot"]
+        words = ["qemu-system-x86_64", "-nodefaults", "-display", "none"]
         words += ["-machine", f"q35,accel={self._accelerator}", "-m", "1024", "-smp", "2"]
-        words += ["-cpu", "host" if self._accelerator == "kvm" else "max"]
+        words += ["-cpu", "host" if self._accelerator == "kvm" else "max,svm=off"]
         words += ["-drive", f"file={self.disk},format=qcow2,if=none,id=disk", *_BUSES[bus]]
-        words += ["-netdev", f"tap,id=lan,ifname={tap},script=no,downscript=no"]
+        words += ["-netdev", f"tap,id=lan,ifname={self._tap},script=no,downscript=no"]
         words += ["-device", f"{nic},netdev=lan,mac={_mac(self.name)}"]
         words += ["-chardev", f"socket,id=line,path={path},server=on,wait=off"]
         words += ["-serial", "chardev:line", "-device", "virtio-rng-pci", "-vga", "std"]
         if seed is not None:
+            drive = "ide-cd,bus=ide.1" if seed.suffix == ".iso" else "virtio-blk-pci"
             words += ["-drive", f"file={seed},format=raw,if=none,id=seed,readonly=on"]
-            words += ["-device", "virtio-blk-pci,drive=seed"]
+            words += ["-device", f"{drive},drive=seed"]
+        if shell:
+            words += hardware(self.home / "shell.sock")
         if firmware == "uefi":
             words += ["-bios", str(UEFI)]
         words += extra
@@ -85,6 +96,7 @@ class Machine:
         # Always read: a line that nobody reads fills up, and the kernel then waits for it.
         self._reader = threading.Thread(target=self._read_on, args=(self._line,), daemon=True)
         self._reader.start()
+        self._shell = Shell(self.home / "shell.sock") if shell else None
 
     def _connect(self, path: Path) -> socket.socket:
         deadline = time.monotonic() + 20
@@ -107,9 +119,32 @@ class Machine:
             while data := line.recv(65536):
                 self._said += data
 
+    @property
+    def shell(self) -> Shell:
+        """A root's shell, of a machine that was started with one."""
+        assert self._shell is not None
+        return self._shell
+
+    def said(self, begin: int = 0) -> bytes:
+        """Return what the serial line has said since the start, from a place in it on."""
+        return bytes(self._said[begin:])
+
+    def runs(self) -> None:
+        """Raises: AssertionError if the machine has ended."""
+        assert self._process is not None
+        if self._process.poll() is not None:
+            log = (self.home / "qemu.log").read_text()
+            raise AssertionError(f"{self.name} ended; its line said:\n{self.read()[-3000:]}\n{log}")
+
     def read(self) -> str:
         """Return all that the serial line has said since the start, without escape sequences."""
         return _ESCAPES.sub("", bytes(self._said).decode(errors="replace"))
+
+    def restarted(self, since: int) -> None:
+        """Wait until the boot loader speaks, in what the line said after the place `since`."""
+        until("the boot loader", lambda: b"GRUB" in self.said(since))
+        if self._shell is not None:
+            self._shell.begin_again()
 
     def wait(self, pattern: str, patience_s: float = PATIENCE_S) -> str:
         """Return what `pattern` matched on the serial line. Raises: AssertionError."""
@@ -118,9 +153,7 @@ class Machine:
             found = re.search(pattern, self.read())
             if found:
                 return found[0]
-            assert self._process is not None
-            if self._process.poll() is not None:
-                raise AssertionError(f"{self.name} ended; the line said:\n{self.read()[-3000:]}")
+            self.runs()
             time.sleep(0.1)
         raise AssertionError(f"{self.name} never said {pattern!r}:\n{self.read()[-3000:]}")
 
@@ -140,25 +173,15 @@ class Machine:
             self._reader.join(10)  # QEMU is gone: its end of the line is closed
             self._line.close()
             self._line = None
-
-    def ended(self, patience_s: float = 120.0) -> None:
-        """Wait until the machine has switched itself off or, with -no-reboot, wants to restart."""
-        assert self._process is not None
-        self._process.wait(patience_s)
+        if self._shell is not None:
+            self._shell.close()
+            self._shell = None
 
 
 def layer(image: Path, disk: Path) -> None:
-    """Make a disk that begins as `image`, of whatever format, and is written to instead of it."""
-    found = subprocess.run(
-        ["qemu-img", "info", "--output=json", str(image)],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    form = re.search(r'"format": "(\w+)"', found.stdout)
-    assert form is not None
-    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", form[1], "-b", str(image.resolve())]
-    subprocess.run([*words, str(disk)], check=True)
+    """Make a disk that begins as `image` and is written to instead of it."""
+    words = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", _FORMATS[image.suffix]]
+    subprocess.run([*words, "-b", str(image.resolve()), str(disk)], check=True)
 
 
 def missing(*programs: str) -> str:

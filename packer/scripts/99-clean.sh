@@ -11,7 +11,7 @@ find /var/cache -mindepth 1 -maxdepth 1 ! -name apparmor -exec rm -rf {} +
 rm -rf /var/lib/apt/lists/* /var/backups/* /var/log/apt /root/.cache
 
 say "Removing identities; each machine makes its own at its first start"
-rm -f /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
+rm -f /etc/.resolv.conf.systemd-resolved.bak /etc/ssh/ssh_host_* /var/lib/systemd/random-seed /var/lib/dbus/machine-id \
     /var/lib/systemd/credential.secret
 : >/etc/machine-id
 echo agent-proxy >/etc/hostname

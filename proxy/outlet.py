@@ -24,7 +24,7 @@ class Outlet:
     def __init__(self, fd: int, most_bytes: int = _MOST_BYTES) -> None:
         self._fd = fd
         self._most_bytes = most_bytes
-        self._rest = b""
+        self._rest = bytearray()  # grows and shrinks in place: it may be megabytes
         self.lost = 0
         """Lines that were dropped, ever."""
         self._told = 0
@@ -40,7 +40,7 @@ class Outlet:
             else:
                 self._rest += text
             return
-        self._rest = text
+        self._rest += text
         self.flush()
 
     def flush(self) -> bool:
@@ -52,9 +52,9 @@ class Outlet:
                 return False
             except OSError:  # disk full, or the reader is gone: what cannot be written is lost
                 self.lost += self._rest.count(b"\n")
-                self._rest = b""
+                self._rest.clear()
                 return False
-            self._rest = self._rest[written:]
+            del self._rest[:written]
         return True
 
     def untold(self) -> int:

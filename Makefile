@@ -44,7 +44,7 @@ check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every bran
 	promtool check rules conf/alerts.yml && promtool test rules tests/alerts.yml; \
 	else echo "SKIPPED promtool: it is not installed (apt-get install prometheus)"; fi
 	$(BIN)/coverage erase
-	$(BIN)/coverage run --branch -m pytest -p no:cacheprovider tests/unit
+	$(BIN)/coverage run --branch --include=$(PURE_FILES) -m pytest -p no:cacheprovider tests/unit
 	$(BIN)/coverage report --fail-under=100 --skip-covered --include=$(PURE_FILES)
 
 .PHONY: lab

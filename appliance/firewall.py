@@ -34,7 +34,8 @@ __all__ = ["APPLY", "PATH", "TABLE", "plan", "render", "validate"]
 PATH: Final = "/etc/agent-proxy/firewall.nft"
 TABLE: Final = "agent_proxy"
 APPLY: Final = Action(
-    ("systemctl", "restart", "agent-proxy-firewall.service"), "loading the firewall's rules"
+    ("systemctl", "reload-or-restart", "agent-proxy-firewall.service"),
+    "loading the firewall's rules",
 )
 _SSH: Final = 22
 _CONNTRACK_ZONES: Final = 1000  # the first number; 0 is what everything else is in

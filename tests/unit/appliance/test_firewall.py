@@ -174,7 +174,7 @@ def test_ping_can_be_switched_off() -> None:
 def test_loading_is_one_action_that_can_fail() -> None:
     plan = firewall.plan(parsed(), Appliance())
     assert [action.argv for action in plan.actions] == [
-        ("systemctl", "restart", "agent-proxy-firewall.service")
+        ("systemctl", "reload-or-restart", "agent-proxy-firewall.service")
     ]
     assert plan.writes[0].mode == 0o600
 

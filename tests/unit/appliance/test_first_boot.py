@@ -120,7 +120,9 @@ def test_a_key_that_is_there_is_kept(machine: Machine) -> None:
 
 
 def test_what_cannot_be_put_in_force_is_taken_back(machine: Machine) -> None:
-    machine.answers["systemctl restart agent-proxy-firewall.service"] = Completed(1, "", "no nft")
+    machine.answers["systemctl reload-or-restart agent-proxy-firewall.service"] = Completed(
+        1, "", "no nft"
+    )
     first_boot.run(machine, CONF, get=nothing)
     before = machine.content()
     with pytest.raises(Refusal, match="no nft"):

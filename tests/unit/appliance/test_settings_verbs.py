@@ -16,7 +16,7 @@ from tests.unit.appliance.machines import Machine, recorded
 from tests.unit.authority import issue
 
 _CANARY = "canary-secret-0123456789abcdef0123"
-_RULES = "systemctl restart agent-proxy-firewall.service"
+_RULES = "systemctl reload-or-restart agent-proxy-firewall.service"
 _TIMER = "systemctl start agent-proxy-rollback.timer"
 
 

@@ -45,10 +45,16 @@ def listeners(settings: Settings) -> Iterator[Outcome]:
         try:
             can_bind(address, port)
         except OSError as error:
-            holders = _holders(address, port) if error.errno == errno.EADDRINUSE else set()
-            if holders and {one.pid for one in holders} <= _own_pids(settings):
-                # Linux shares a port among sockets of one user only: as root we cannot join in.
+            in_use = error.errno == errno.EADDRINUSE
+            holders = _holders(address, port) if in_use else set()
+            own = _own_pids(settings)
+            # Linux shares a port among sockets of one user only: as root we cannot join in.
+            if holders and {one.pid for one in holders} <= own:
                 yield passed("listener", f"{shown} is used by {len(holders)} of our workers")
+                continue
+            # A sandbox may hide whose sockets these are; of which user they are is in the table.
+            if own and {one.pid for one in holders} == {_NOBODY} and _is_of_ours(address, settings):
+                yield passed("listener", f"{shown} is used by the user of our workers")
                 continue
             remedy = _REMEDIES.get(error.errno or 0, "See [listen] addresses and port.")
             yield failed("listener", f"{shown}: {error.strerror}", remedy)
@@ -93,9 +99,15 @@ def _own_pids(settings: Settings) -> set[int]:
     return {int(one["pid"]) for one in found if one is not None}
 
 
+def _is_of_ours(address: str, settings: Settings) -> bool:
+    """Return whether every socket that listens there is of the user that the workers run as."""
+    users = {user for _, user in _listening(address, settings.listen.port)}
+    return users == {Path(settings.admin.run_dir).stat().st_uid}
+
+
 def _holders(address: str, port: int) -> set[Holder]:
     """Return who listens on a port, at this address or at all of its family."""
-    inodes = set(_listening_inodes(address, port))
+    inodes = {inode for inode, _ in _listening(address, port)}
     if not inodes:
         return set()
     found: set[Holder] = set()
@@ -116,8 +128,8 @@ def _inode(fd: os.DirEntry[str]) -> str:
     return link[len("socket:[") : -1] if link.startswith("socket:[") else ""
 
 
-def _listening_inodes(address: str, port: int) -> Iterator[str]:
-    """Yield the inodes of listening sockets: /proc/net/tcp has addresses in the CPU's order."""
+def _listening(address: str, port: int) -> Iterator[tuple[str, int]]:
+    """Yield inode and user of listening sockets: /proc/net/tcp has addresses in the CPU's order."""
     six = ":" in address
     wanted = {ipaddress.ip_address(address), ipaddress.ip_address("::" if six else "0.0.0.0")}
     everything = ipaddress.ip_address(address).is_unspecified
@@ -131,4 +143,4 @@ def _listening_inodes(address: str, port: int) -> Iterator[str]:
             for place in range(0, len(host), 8)
         )
         if everything or ipaddress.ip_address(raw) in wanted:
-            yield words[9]
+            yield words[9], int(words[7])

@@ -216,3 +216,21 @@ def test_root_cannot_share_the_workers_port_and_knows_why(
     monkeypatch.setattr(check_listeners, "_own_pids", lambda *_: own)
     (found,) = check_listeners.listeners(parse([]))
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(("user", "verdict"), [(0, "PASS"), (77, "FAIL")])
+def test_where_a_sandbox_hides_whose_port_it_is_the_user_tells(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, user: int, verdict: str
+) -> None:
+    """The console's unit sees no other user's descriptors: it said "another program"."""
+
+    def taken(*_: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(check_listeners, "can_bind", taken)
+    monkeypatch.setattr(check_listeners, "_holders", lambda *_: {check_listeners.Holder(-1, "")})
+    monkeypatch.setattr(check_listeners, "_own_pids", lambda *_: {5, 6})
+    mine = tmp_path.stat().st_uid
+    monkeypatch.setattr(check_listeners, "_listening", lambda *_: iter([("1", mine + user)]))
+    (found,) = check_listeners.listeners(parse(["[admin]", f"run_dir = {tmp_path}"]))
+    assert found.verdict == verdict

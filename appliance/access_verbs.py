@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 from typing import Final
 
-from appliance import access, keeping, passwords
+from appliance import access, fields, keeping, passwords
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems
 from appliance.model import Access
@@ -101,7 +101,12 @@ VERBS: Final = (
         _password,
         (
             Argument(
-                "password", "secret", "the new password", "12 to 256 characters", required=True
+                "password",
+                "secret",
+                "the new password",
+                "12 to 256 characters",
+                required=True,
+                check=passwords.judged,
             ),
         ),
         (
@@ -127,6 +132,7 @@ VERBS: Final = (
                 "list",
                 "only from here; repeatable; '' from everywhere",
                 "networks such as 10.1.0.0/16",
+                check=fields.network,
             ),
         ),
         ("agent-proxy-appliance ssh on --from 10.1.0.0/16",),
@@ -153,6 +159,7 @@ VERBS: Final = (
                 "one line: ssh-ed25519 AAAA... name",
                 required=True,
                 positional=True,
+                check=access.fingerprint_of,
             ),
         ),
         (

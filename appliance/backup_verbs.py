@@ -9,7 +9,7 @@ import dataclasses
 import time
 from typing import Any, Final
 
-from appliance import backup, facts, keeping, sealed
+from appliance import backup, facts, fields, keeping, sealed
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.model import Network
@@ -33,6 +33,12 @@ def _passphrase(values: Values) -> str:
         remedy = "Take several words: whoever has file and passphrase has the proxy's secret."
         raise Problems([Problem("passphrase", "", message, remedy)])
     return passphrase
+
+
+def _judged(passphrase: str) -> None:
+    """Raises: ValueError."""
+    if len(passphrase) < sealed.PASSPHRASE_MIN:
+        raise ValueError(f"has less than {sealed.PASSPHRASE_MIN} characters")
 
 
 def _create(context: Context, values: Values) -> Result:
@@ -76,7 +82,7 @@ def _restore(context: Context, values: Values) -> Result:
             held, places, now, found.hostname, found.timezone, found.settings, after, running
         ),
     )
-    test = SelfTest(system, context.conf) if found.settings is not None else None
+    test = SelfTest(system, context.conf, context.stop) if found.settings is not None else None
     return carry_out(context, plan, confirm_s=_CONFIRM_S, self_test=test)
 
 
@@ -122,7 +128,12 @@ def _remove(context: Context, values: Values) -> Result:
 
 
 _PASSPHRASE: Final = Argument(
-    "passphrase", "secret", "its passphrase", "12 characters or more", required=True
+    "passphrase",
+    "secret",
+    "its passphrase",
+    "12 characters or more",
+    required=True,
+    check=_judged,
 )
 VERBS: Final = (
     Verb(
@@ -131,7 +142,13 @@ VERBS: Final = (
         _create,
         (
             Argument(
-                "file", "file", "where to", "", f"{_FOLDER}/NODE-TIME.backup", positional=True
+                "file",
+                "file",
+                "where to",
+                "",
+                f"{_FOLDER}/NODE-TIME.backup",
+                positional=True,
+                check=fields.path,
             ),
             _PASSPHRASE,
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from appliance import errors, proxy_setup
+from appliance import errors, fields, proxy_setup
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
@@ -99,7 +99,7 @@ def _put(
         f"For {', '.join(known.names)}; valid for {known.days_left} days, {known.key_kind}.",
         f"SHA-256 {known.sha256}",
     )
-    test = SelfTest(context.system, context.conf)
+    test = SelfTest(context.system, context.conf, context.stop)
     data: dict[str, object] = {"certificate": _as_data(known)}
     return carry_out(context, plan, confirm_s=_CONFIRM_S, self_test=test, lines=lines, data=data)
 
@@ -129,6 +129,12 @@ def _request(context: Context, values: Values) -> Result:
     )
 
 
+def _judged_key(text: str) -> None:
+    """Raises: ValueError; whether it belongs to the certificate is judged with the rest."""
+    if "PRIVATE KEY-----" not in text:
+        raise ValueError("is not a key in PEM form: -----BEGIN PRIVATE KEY-----")
+
+
 def _install(context: Context, values: Values) -> Result:
     found, settings = settled(context)
     waiting = f"{settings.listen.key}.new"
@@ -145,7 +151,12 @@ def _install(context: Context, values: Values) -> Result:
 
 
 _NAME: Final = Argument(
-    "name", "list", "what agents dial; repeatable", "a host name or address", "this machine's own"
+    "name",
+    "list",
+    "what agents dial; repeatable",
+    "a host name or address",
+    "this machine's own",
+    check=fields.host,
 )
 _COMMIT: Final = "It is taken back after 120 s unless confirmed."
 VERBS: Final = (
@@ -177,7 +188,14 @@ VERBS: Final = (
         _request,
         (
             _NAME,
-            Argument("output", "file", "where to", "", "shown"),
+            Argument(
+                "output",
+                "file",
+                "where to",
+                "",
+                "shown",
+                check=fields.path,
+            ),
             Argument("force", "flag", "forget an earlier request"),
         ),
         ("agent-proxy-appliance certificate request --name proxy.example.com",),
@@ -194,8 +212,16 @@ VERBS: Final = (
                 "PEM: the node's certificate, then each one's issuer",
                 positional=True,
                 required=True,
+                check=fields.authorities,
             ),
-            Argument("key", "lines", "its key, PEM", "", "that of the last request, or in use"),
+            Argument(
+                "key",
+                "lines",
+                "its key, PEM",
+                "",
+                "that of the last request, or in use",
+                check=_judged_key,
+            ),
         ),
         (
             "agent-proxy-appliance certificate install chain.pem",

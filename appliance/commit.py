@@ -50,6 +50,8 @@ _CONFIRM_S: Final = 120.0
 # Ticks while a change waits and runs `recover`: taking back needs no console and no session.
 _TIMER: Final = "agent-proxy-rollback.timer"
 
+_STOPPED: Final = "it was stopped by whoever waited"
+
 SelfTest = Callable[[frozenset[str]], Iterable[Outcome]]
 """Given the names of what must pass, for which it is worth waiting a little."""
 
@@ -103,18 +105,19 @@ def apply(
     confirm_s: float = _CONFIRM_S,
     self_test: SelfTest | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Applied:
     """Carry out a plan; with `confirm_s` it is taken back unless confirmed within that time.
 
     The self-test runs before the change and after it: what worked before and fails afterwards
-    takes the change back at once. What failed before as well does not: that may be what the
-    change is meant to mend.
+    takes it back at once; what failed before may be what the change is meant to mend. Once `stop`
+    is true what was done is taken back.
 
-    Raises: Refusal while another change waits or is under way.
+    Raises: Refusal: another change waits or is under way, or it was stopped before it wrote.
     """
     try:
         with system.lock(_LOCK):
-            return _applied(system, plan, confirm_s, self_test, progress)
+            return _applied(system, plan, confirm_s, self_test, progress, stop)
     except Busy:
         raise Refusal("another change is under way. Try again in a minute") from None
 
@@ -125,6 +128,7 @@ def _applied(
     confirm_s: float,
     self_test: SelfTest | None,
     progress: Callable[[str], None],
+    stop: Callable[[], bool],
 ) -> Applied:
     pending = _load(system)
     if pending is not None:
@@ -134,13 +138,21 @@ def _applied(
     if test is not None:
         progress("testing what works before the change")
         worked = frozenset(one.name for one in test(worked) if one.verdict == "PASS")
+    if stop():
+        raise Refusal(f"{_STOPPED}; nothing was changed")
     journal = _journal(system, plan)
     if confirm_s:
         _arm(system)
     _store(system, journal)
     begun: list[Action] = []
+
+    def step(line: str) -> None:
+        if stop():
+            raise Refusal(_STOPPED)
+        progress(line)
+
     try:
-        _change(system, plan, progress, begun)
+        _change(system, plan, step, begun)
     except (OSError, LookupError, Refusal) as error:
         undo = tuple(action.undo for action in begun if action.undo)
         return _taken_back(system, dataclasses.replace(journal, undo=undo), plan, str(error), ())
@@ -149,6 +161,8 @@ def _applied(
         progress("testing what works after the change")
         outcomes = tuple(test(worked))
         lost = [one for one in outcomes if one.verdict == "FAIL" and one.name in worked]
+        if stop():
+            return _taken_back(system, journal, plan, _STOPPED, outcomes)
         if lost:
             reason = f"{lost[0].name} worked before and does not now: {lost[0].detail}"
             return _taken_back(system, journal, plan, reason, outcomes)

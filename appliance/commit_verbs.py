@@ -35,6 +35,7 @@ def carry_out(
         confirm_s=confirm_s,
         self_test=self_test,
         progress=context.progress,
+        stop=context.stop,
     )
     said = [*changed, *lines, *map(str, applied.outcomes), *applied.notes]
     if applied.rolled_back:
@@ -94,6 +95,8 @@ def _waiting(context: Context, values: Values) -> Result:
     return Result((line,), dataclasses.asdict(found))
 
 
+_WHOLE: Final = "taking back goes on until the old state is whole"
+
 VERBS: Final = (
     Verb(
         "waiting",
@@ -108,6 +111,7 @@ VERBS: Final = (
         examples=("agent-proxy-appliance confirm",),
         more="A change of network, TLS or proxy settings is taken back after 120 s without this.",
         changes=True,
+        endures="it is only a moment",
     ),
     Verb(
         "rollback",
@@ -115,6 +119,7 @@ VERBS: Final = (
         _roll_back,
         examples=("agent-proxy-appliance rollback",),
         changes=True,
+        endures=_WHOLE,
     ),
     Verb(
         "recover",
@@ -129,5 +134,6 @@ VERBS: Final = (
         ),
         ("agent-proxy-appliance recover", "agent-proxy-appliance recover --boot"),
         changes=True,
+        endures=_WHOLE,
     ),
 )

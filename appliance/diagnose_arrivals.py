@@ -38,7 +38,11 @@ def registration(case: Case) -> Outcome:
 
 
 def outcomes(
-    case: Case, arrivals: Arrivals | None, waited: Callable[[], float], wait_s: float
+    case: Case,
+    arrivals: Arrivals | None,
+    waited: Callable[[], float],
+    wait_s: float,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Outcome]:
     """Yield the direction inwards, of the platform and of each zone; waits up to `wait_s`.
 
@@ -46,7 +50,7 @@ def outcomes(
     """
     expected = case.settings.listen.balancers or case.settings.platform.networks
     if arrivals is not None and not _has_called(case, "platform"):
-        while waited() < wait_s and not _inside(arrivals.seen, expected):
+        while waited() < wait_s and not stop() and not _inside(arrivals.seen, expected):
             case.system.pause(_PAUSE_S)
     found = None if arrivals is None else _others(case, arrivals.seen)
     seconds = max(1, round(waited()))

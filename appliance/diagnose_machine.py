@@ -75,7 +75,7 @@ def _clock(case: Case) -> Outcome:
 def _processes(case: Case) -> Outcome:
     found = case.facts.workers
     if not found:
-        remedy = "systemctl start agent-proxy; why it ended: journalctl -u agent-proxy."
+        remedy = "Start it: `services start`. Why it ended: `services logs`."
         return failed("processes", "supervisor does not answer", remedy)
     down = [f"{one.name} is {one.state}" for one in found if not one.is_running]
     if down:

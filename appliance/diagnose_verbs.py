@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from typing import Final
 
-from appliance import bundle, diagnostics
+from appliance import bundle, diagnostics, fields
 from appliance.errors import Refusal
 from appliance.places import STATE
 from appliance.verb import Argument, Context, Result, Values, Verb
@@ -31,7 +31,7 @@ def _diagnose(context: Context, values: Values) -> Result:
     context.progress("asking; whoever is waited for is waited for last")
     found: list[Outcome] = []
     for outcome in diagnostics.run(
-        context.system, context.conf, deadline_s=deadline_s, wait_s=wait_s
+        context.system, context.conf, deadline_s=deadline_s, wait_s=wait_s, stop=context.stop
     ):
         found.append(outcome)
         context.progress(str(outcome))
@@ -45,13 +45,18 @@ def _diagnose(context: Context, values: Values) -> Result:
 
 def _bundle(context: Context, values: Values) -> Result:
     system = context.system
-    context.progress("diagnosing")
-    outcomes = [
-        one
-        for one in diagnostics.run(system, context.conf, deadline_s=_BUNDLE_S, wait_s=0)
-        if not context.stop()
-    ]
-    files = bundle.collect(system, context.conf, outcomes, context.progress)
+
+    def step(line: str) -> None:
+        if context.stop():
+            raise Refusal("stopped: no bundle was written")
+        context.progress(line)
+
+    outcomes = []
+    step("diagnosing")
+    for one in diagnostics.run(system, context.conf, deadline_s=_BUNDLE_S, wait_s=0):
+        outcomes.append(one)
+        step(f"diagnosing: {one.name}")
+    files = bundle.collect(system, context.conf, outcomes, step)
     when = context.now()
     name = f"agent-proxy-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(when))}"
     path = str(values.get("file") or f"{_FOLDER}/{name}{_SUFFIX}")
@@ -80,6 +85,7 @@ VERBS: Final = (
                 "",
                 f"{_FOLDER}/agent-proxy-TIME.tar.gz",
                 positional=True,
+                check=fields.path,
             ),
         ),
         (

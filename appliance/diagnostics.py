@@ -7,7 +7,7 @@ outcome as soon as it is known.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from appliance import (
@@ -33,8 +33,18 @@ _ASKED_OTHERWISE: Final = frozenset({"file descriptors", "run directory"})
 _CHECK_S: Final = 30.0
 
 
-def run(system: System, conf: str, *, deadline_s: float, wait_s: float) -> Iterator[Outcome]:
-    """Yield every outcome; ends within `deadline_s`, waiting up to `wait_s` for others to call."""
+def run(
+    system: System,
+    conf: str,
+    *,
+    deadline_s: float,
+    wait_s: float,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Outcome]:
+    """Yield every outcome; ends within `deadline_s`, waiting up to `wait_s` for others to call.
+
+    Nobody is waited for any more once `stop` is true.
+    """
     began = time.monotonic()
     deadline = Deadline(deadline_s)
     places = Places(conf)
@@ -57,7 +67,7 @@ def run(system: System, conf: str, *, deadline_s: float, wait_s: float) -> Itera
         left_s = max(0.0, deadline_s - (time.monotonic() - began))
         until_s = min(wait_s, time.monotonic() - began + left_s)
         yield from diagnose_arrivals.outcomes(
-            case, watching, lambda: time.monotonic() - began, until_s
+            case, watching, lambda: time.monotonic() - began, until_s, stop
         )
     finally:
         if watching is not None:

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final, TypeAlias
+
+from proxy import chain
 
 __all__ = [
     "IP",
     "address",
     "address_with_prefix",
+    "authorities",
     "clock_time",
     "domain",
     "endpoint",
     "host",
+    "hostname",
     "interface_name",
     "network",
+    "or_off",
+    "path",
+    "router",
+    "vlan",
+    "zone_name",
 ]
+
+_ZONE: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
+_NAME_LIMIT: Final = 64  # of Linux, HOST_NAME_MAX
 
 IP: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 _WithPrefix: TypeAlias = ipaddress.IPv4Interface | ipaddress.IPv6Interface
@@ -91,6 +104,57 @@ def host(text: str) -> str:
     if text.replace(".", "").isdigit():
         raise ValueError("is neither a name nor an address")
     return domain(text)
+
+
+def hostname(text: str) -> str:
+    """Return what a machine can be called."""
+    if len(text) > _NAME_LIMIT or text.endswith("."):
+        raise ValueError("is too long, or ends with a dot")
+    if text.replace(".", "").isdigit():
+        raise ValueError("is a number")
+    return domain(text)
+
+
+def router(version: int) -> Callable[[str], IP]:
+    """Return what judges a router's address of this version of IP."""
+
+    def check(text: str) -> IP:
+        found = address(text)
+        if found.version != version:
+            raise ValueError(f"is not IPv{version}")
+        return found
+
+    return check
+
+
+def vlan(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:5]) <= 4094:
+        raise ValueError("is no VLAN")
+    return int(text)
+
+
+def zone_name(text: str) -> str:
+    if not _ZONE.fullmatch(text):
+        raise ValueError("is not the name of a zone")
+    return text
+
+
+def path(text: str) -> str:
+    """Return the path of a file, from / on."""
+    if not text.startswith("/") or text.endswith("/") or "/../" in text:
+        raise ValueError("is not the whole path of a file, beginning with /")
+    return text
+
+
+def authorities(text: str) -> str:
+    """Return certificates in PEM form."""
+    chain.certificates(text.encode())
+    return text
+
+
+def or_off(check: Callable[[str], object]) -> Callable[[str], object]:
+    """Return what takes the word off as well."""
+    return lambda text: text if text == "off" else check(text)
 
 
 def endpoint(text: str) -> tuple[str, int]:

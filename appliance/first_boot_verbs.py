@@ -85,5 +85,6 @@ VERBS: Final = (
         ("agent-proxy-appliance first-boot run answers.yaml",),
         more="Each step is safe to repeat. Without answers, or with bad ones, nothing is changed.",
         changes=True,
+        endures="each step goes to its end; one that was cut off is done again",
     ),
 )

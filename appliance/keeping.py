@@ -61,7 +61,7 @@ def keep(context: Context, wanted: Appliance, *plans: Plan, confirm: bool = Fals
         return carry_out(context, plan)
     if settings is None:
         return carry_out(context, plan, confirm_s=CONFIRM_S)  # no proxy yet: nothing to test
-    test = SelfTest(context.system, context.conf)
+    test = SelfTest(context.system, context.conf, context.stop)
     return carry_out(context, plan, confirm_s=CONFIRM_S, self_test=test)
 
 

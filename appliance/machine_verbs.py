@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from appliance import facts, keeping, syslog, timekeeping, updates
+from appliance import facts, fields, keeping, syslog, timekeeping, updates
 from appliance.errors import Problem, Problems, Refusal
 from appliance.places import Places
 from appliance.verb import Argument, Context, Result, Values, Verb
@@ -128,8 +128,15 @@ VERBS: Final = (
                 "list",
                 "a time server; repeatable; '' for DHCP's or Debian's",
                 "a name or an address",
+                check=fields.host,
             ),
-            Argument("timezone", "text", "the time zone", "Europe/Berlin"),
+            Argument(
+                "timezone",
+                "text",
+                "the time zone",
+                "Europe/Berlin",
+                check=timekeeping.zone,
+            ),
         ),
         ("agent-proxy-appliance time set --server ntp.example.com --timezone Etc/UTC",),
         changes=True,
@@ -152,12 +159,25 @@ VERBS: Final = (
                 "host:port, or off",
                 required=True,
                 positional=True,
+                check=fields.or_off(fields.endpoint),
             ),
             Argument(
                 "protocol", "choice", "tls, or tcp without encryption", choices=("tls", "tcp")
             ),
-            Argument("ca", "lines", "the authorities that signed its certificate, PEM"),
-            Argument("server_name", "text", "the name in its certificate", "", "the host"),
+            Argument(
+                "ca",
+                "lines",
+                "the authorities that signed its certificate, PEM",
+                check=fields.authorities,
+            ),
+            Argument(
+                "server_name",
+                "text",
+                "the name in its certificate",
+                "",
+                "the host",
+                check=fields.domain,
+            ),
         ),
         (
             "agent-proxy-appliance syslog set log.example.com:6514 --ca-file log-ca.pem",
@@ -178,7 +198,13 @@ VERBS: Final = (
         _set_updates,
         (
             Argument("mode", "choice", "security updates, or none", choices=("security", "off")),
-            Argument("start", "text", "when the window begins, local time", "00:00 to 23:59"),
+            Argument(
+                "start",
+                "text",
+                "when the window begins, local time",
+                "00:00 to 23:59",
+                check=fields.clock_time,
+            ),
             Argument(
                 "window", "number", "how long it is, in minutes", "10 to 720", low=10, high=720
             ),

@@ -25,7 +25,6 @@ _RESOLVED: Final = "/etc/systemd/resolved.conf.d/50-agent-proxy.conf"
 _MIN_MTU: Final = 576  # RFC 791; RFC 8200 wants 1280 for IPv6
 _MIN_MTU_6: Final = 1280
 _ETHERNET_MTU: Final = 1500
-_NAME_LIMIT: Final = 64  # of Linux, HOST_NAME_MAX
 
 
 def validate(wanted: Network, there: Sequence[readings.Interface]) -> list[Problem]:
@@ -50,7 +49,7 @@ def validate(wanted: Network, there: Sequence[readings.Interface]) -> list[Probl
 def _of_names(wanted: Network, there: Sequence[readings.Interface]) -> Iterator[Problem]:
     if wanted.hostname:
         remedy = "Give letters, digits and hyphens, dots between parts, 64 characters at most."
-        yield from _checked("network.hostname", wanted.hostname, _hostname, remedy)
+        yield from _checked("network.hostname", wanted.hostname, fields.hostname, remedy)
     known = {one.name for one in there}
     vlans = {f"{one.name}.{number}" for one in wanted.interfaces for number in one.vlans}
     names = [one.name for one in wanted.interfaces]
@@ -67,14 +66,6 @@ def _of_names(wanted: Network, there: Sequence[readings.Interface]) -> Iterator[
         elif name not in known:
             remedy = f"There are: {', '.join(sorted(known)) or 'none'}."
             yield Problem(place, name, "this machine has no such interface", remedy)
-
-
-def _hostname(text: str) -> str:
-    if len(text) > _NAME_LIMIT or text.endswith("."):
-        raise ValueError("is too long, or ends with a dot")
-    if text.replace(".", "").isdigit():
-        raise ValueError("is a number")
-    return fields.domain(text)
 
 
 def _checked(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
-from appliance import facts, keeping, network
+from appliance import facts, fields, keeping, network
 from appliance.errors import Problem, Problems
 from appliance.facts import Facts
 from appliance.model import Appliance, Interface, Network, Route
@@ -113,6 +113,16 @@ def _parsed_route(text: str) -> Route:
     return Route(to, rest[0] if rest else "")
 
 
+def _judged_route(text: str) -> None:
+    """Raises: ValueError; whether the router can be reached is judged with the rest."""
+    to, *rest = text.replace(" via ", " ").split() or [""]
+    if len(rest) > 1:
+        raise ValueError("is no route")
+    fields.network(to)
+    for router in rest:
+        fields.address(router)
+
+
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 4:
         raise Problems([Problem("--vlan", text, "is no VLAN", "Give 1 to 4094.")])
@@ -161,6 +171,7 @@ _INTERFACE: Final = Argument(
     "as `network show` lists them, or PARENT.VLAN",
     required=True,
     positional=True,
+    check=fields.interface_name,
 )
 VERBS: Final = (
     Verb(
@@ -192,17 +203,40 @@ VERBS: Final = (
                 choices=("auto", "static", "off"),
             ),
             Argument(
-                "address", "list", "an address; repeatable; '' for none", "with prefix: 10.1.2.3/24"
+                "address",
+                "list",
+                "an address; repeatable; '' for none",
+                "with prefix: 10.1.2.3/24",
+                check=fields.address_with_prefix,
             ),
-            Argument("gateway4", "text", "the default router; '' for none", "an IPv4 address"),
-            Argument("gateway6", "text", "the default router; '' for none", "an IPv6 address"),
+            Argument(
+                "gateway4",
+                "text",
+                "the default router; '' for none",
+                "an IPv4 address",
+                check=fields.router(4),
+            ),
+            Argument(
+                "gateway6",
+                "text",
+                "the default router; '' for none",
+                "an IPv6 address",
+                check=fields.router(6),
+            ),
             Argument(
                 "route",
                 "list",
                 "a further route; repeatable; '' for none",
                 "'10.50.0.0/16 via 10.1.2.254'",
+                check=_judged_route,
             ),
-            Argument("dns", "list", "a name server; repeatable; '' for none", "an IP address"),
+            Argument(
+                "dns",
+                "list",
+                "a name server; repeatable; '' for none",
+                "an IP address",
+                check=fields.address,
+            ),
             Argument(
                 "mtu",
                 "number",
@@ -211,7 +245,13 @@ VERBS: Final = (
                 low=0,
                 high=65535,
             ),
-            Argument("vlan", "list", "a VLAN on it; repeatable; '' for none", "1 to 4094"),
+            Argument(
+                "vlan",
+                "list",
+                "a VLAN on it; repeatable; '' for none",
+                "1 to 4094",
+                check=fields.vlan,
+            ),
         ),
         (
             "agent-proxy-appliance network set eth0 --dhcp yes",
@@ -229,8 +269,20 @@ VERBS: Final = (
         "set the name servers and search domains of the whole machine",
         _dns,
         (
-            Argument("server", "list", "a name server; repeatable; '' for none", "an IP address"),
-            Argument("search", "list", "a search domain; repeatable; '' for none", "example.com"),
+            Argument(
+                "server",
+                "list",
+                "a name server; repeatable; '' for none",
+                "an IP address",
+                check=fields.address,
+            ),
+            Argument(
+                "search",
+                "list",
+                "a search domain; repeatable; '' for none",
+                "example.com",
+                check=fields.domain,
+            ),
         ),
         ("agent-proxy-appliance network dns --server 10.1.2.53 --search example.com",),
         _COMMIT,
@@ -259,6 +311,7 @@ VERBS: Final = (
                 "letters, digits, hyphens; up to 64",
                 required=True,
                 positional=True,
+                check=fields.hostname,
             ),
         ),
         ("agent-proxy-appliance hostname set node-1.example.com",),

@@ -64,7 +64,7 @@ def _of_certificate(found: Facts) -> list[Warning]:
 
 def _of_service(found: Facts) -> list[Warning]:
     if not found.workers:
-        return [Warning("the proxy's processes do not run", "systemctl start agent-proxy")]
+        return [Warning("the proxy's processes do not run", "services start")]
     listed = [
         Warning(f"{one.name} is {one.state}", "services logs")
         for one in found.workers

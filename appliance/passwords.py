@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from appliance.errors import Problem
 
-__all__ = ["PATH", "content", "is_set", "matches", "problems"]
+__all__ = ["PATH", "content", "is_set", "judged", "matches", "problems"]
 
 PATH: Final = "/var/lib/agent-proxy/console.json"
 _MINIMUM, _MAXIMUM = 12, 256
@@ -39,6 +39,12 @@ def problems(password: str, place: str = "console.password") -> list[Problem]:
         message = f"has fewer than {_DISTINCT_MINIMUM} different characters"
         return [Problem(place, "", message, "Give a few words.")]
     return []
+
+
+def judged(password: str) -> None:
+    """Raises: ValueError with the first thing that is wrong."""
+    for one in problems(password):
+        raise ValueError(one.message)
 
 
 def content(password: str) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from appliance import overview, settings_verbs
+from appliance import fields, overview, proxy_setup, settings_verbs
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
 from appliance.ini_edit import Change
@@ -24,6 +24,7 @@ _COMMIT: Final = "It is taken back after 120 s unless confirmed."
 _PLATFORM_CA: Final = "var/tls/platform-ca.pem"
 _UPSTREAM_CA: Final = "var/tls/upstream-ca.pem"
 _PASSWORD: Final = "var/http_proxy_password"
+_USER_LIMIT, _PASSWORD_LIMIT = 64, 1024
 
 
 def _show_platform(context: Context, values: Values) -> Result:
@@ -104,6 +105,18 @@ def _joined(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else ""
 
 
+def _judged_user(text: str) -> None:
+    """Raises: ValueError."""
+    if ":" in text or len(text) > _USER_LIMIT or not text.isprintable():
+        raise ValueError("has a colon in it, or is too long")
+
+
+def _judged_password(text: str) -> None:
+    """Raises: ValueError."""
+    if len(text) > _PASSWORD_LIMIT or not text.isprintable():
+        raise ValueError("is too long, or has characters that cannot be typed")
+
+
 def _show_upstream(context: Context, values: Values) -> Result:
     found, settings = settled(context)
     data = settings_verbs.values_of(settings)["upstream"]
@@ -171,6 +184,7 @@ _PLATFORM: Final = (
                 "such as 8.7.6.5 or 8.7.6.0/28",
                 required=True,
                 positional=True,
+                check=proxy_setup.check("platform", "networks"),
             ),
         ),
         ("agent-proxy-appliance platform networks 8.7.6.5 8.7.6.6",),
@@ -183,7 +197,12 @@ _PLATFORM: Final = (
         "demand a client certificate of the platform, or no longer",
         _client_ca,
         (
-            Argument("ca", "lines", "the authorities' certificates, PEM"),
+            Argument(
+                "ca",
+                "lines",
+                "the authorities' certificates, PEM",
+                check=fields.authorities,
+            ),
             Argument("off", "flag", "demand none"),
         ),
         (
@@ -213,13 +232,29 @@ _UPSTREAM: Final = (
         "say where the platform is and how its certificate is checked",
         _set_upstream,
         (
-            Argument("endpoint", "list", "where agents' requests go", "host:port"),
+            Argument(
+                "endpoint",
+                "list",
+                "where agents' requests go",
+                "host:port",
+                check=proxy_setup.check("upstream", "endpoint"),
+            ),
             Argument(
                 "verify", "choice", "whether its certificate is checked", choices=("yes", "no")
             ),
-            Argument("ca", "lines", "the authorities that signed its certificate, PEM"),
+            Argument(
+                "ca",
+                "lines",
+                "the authorities that signed its certificate, PEM",
+                check=fields.authorities,
+            ),
             Argument("system_ca", "flag", "check against the system's authorities again"),
-            Argument("server_name", "text", "the name in its certificate; '' for the host's"),
+            Argument(
+                "server_name",
+                "text",
+                "the name in its certificate; '' for the host's",
+                check=proxy_setup.check("upstream", "server_name"),
+            ),
             Argument("min_tls", "choice", "the oldest TLS", choices=("1.0", "1.1", "1.2", "1.3")),
         ),
         (
@@ -242,9 +277,22 @@ _UPSTREAM: Final = (
                 "http://host:port, or off",
                 required=True,
                 positional=True,
+                check=fields.or_off(proxy_setup.check("upstream", "http_proxy")),
             ),
-            Argument("user", "text", "its user name", "up to 64 characters, no colon"),
-            Argument("password", "secret", "its password", "up to 1024 characters"),
+            Argument(
+                "user",
+                "text",
+                "its user name",
+                "up to 64 characters, no colon",
+                check=_judged_user,
+            ),
+            Argument(
+                "password",
+                "secret",
+                "its password",
+                "up to 1024 characters",
+                check=_judged_password,
+            ),
         ),
         (
             "agent-proxy-appliance upstream proxy http://10.1.2.9:3128",

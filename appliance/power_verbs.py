@@ -51,6 +51,8 @@ def _factory_reset(context: Context, values: Values) -> Result:
     return Result(lines, {"removed": removed})
 
 
+_ON_ITS_WAY: Final = "the machine is on its way down"
+
 VERBS: Final = (
     Verb(
         "status",
@@ -67,6 +69,7 @@ VERBS: Final = (
         more="A change that is not confirmed is taken back.",
         changes=True,
         dangerous=True,
+        endures=_ON_ITS_WAY,
     ),
     Verb(
         "shutdown",
@@ -75,6 +78,7 @@ VERBS: Final = (
         examples=("agent-proxy-appliance shutdown --yes",),
         changes=True,
         dangerous=True,
+        endures=_ON_ITS_WAY,
     ),
     Verb(
         "factory-reset",
@@ -88,5 +92,6 @@ VERBS: Final = (
         "Kept: the release, Debian's packages, machine-id and SSH host keys.",
         changes=True,
         dangerous=True,
+        endures="half of the settings would be worse than none",
     ),
 )

@@ -19,8 +19,9 @@ from proxy import settings
 from proxy.declaration import Declaration
 from proxy.errors import ConfigurationProblems
 from proxy.settings import DECLARATIONS, Settings
+from proxy.values import from_text
 
-__all__ = ["declared", "edited", "judge", "place", "plan", "take_up"]
+__all__ = ["check", "declared", "edited", "judge", "place", "plan", "take_up"]
 
 _OWNER: Final = "root:agent-proxy"
 _MODE: Final = 0o640
@@ -47,6 +48,12 @@ def declared(path: tuple[str, ...], key: str) -> Declaration | None:
             if one.key == key or (one.is_secret and f"{one.key}{_SECRET_SUFFIX}" == key):
                 return one
     return None
+
+
+def check(section: str, key: str) -> Callable[[str], object]:
+    """Return what judges a text for a setting alone, as Argument.check does."""
+    declaration = next(one for one in DECLARATIONS if (one.section, one.key) == (section, key))
+    return lambda text: from_text(text, declaration)
 
 
 def edited(text: str, changes: Sequence[Change]) -> str:

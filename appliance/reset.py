@@ -18,7 +18,7 @@ from appliance.system import System
 __all__ = ["begin", "finish", "is_pending"]
 
 _MARK: Final = f"{STATE}/factory-reset"
-_FOLDERS: Final = (f"{STATE}/backups", f"{STATE}/bundles")
+_FOLDERS: Final = (f"{STATE}/backups", f"{STATE}/bundles", f"{STATE}/drafts")
 _FILES: Final = (
     f"{STATE}/first-boot.complete",
     f"{STATE}/first-boot.json",

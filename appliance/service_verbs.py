@@ -22,6 +22,7 @@ _RESTART_S: Final = 120.0
 _PAUSE_S: Final = 0.5
 _TAIL_BYTES: Final = 256 * 1024
 _LINES: Final = 50
+_UNIT: Final = "agent-proxy.service"
 _KINDS: Final = {"events": "worker-", "access": "access-", "supervisor": "supervisord"}
 
 
@@ -29,7 +30,7 @@ def _workers(context: Context) -> tuple[Worker, ...]:
     """Raises: Refusal while supervisor does not run."""
     found = facts.workers(context.system, Places(context.conf))
     if not found:
-        raise Refusal("supervisor does not answer. systemctl status agent-proxy")
+        raise Refusal("the proxy does not run. See `agent-proxy-appliance services start`")
     return found
 
 
@@ -38,6 +39,19 @@ def _status(context: Context, values: Values) -> Result:
     lines = tuple(f"{one.name:<26} {one.state:<10} {one.detail}".rstrip() for one in found)
     running = all(one.is_running for one in found)
     return Result(lines, [one._asdict() for one in found], 0 if running else 1)
+
+
+def _start(context: Context, values: Values) -> Result:
+    """Start what supervises the workers: after it gave up, or after somebody stopped it."""
+    if facts.workers(context.system, Places(context.conf)):
+        raise Refusal(
+            "the proxy runs. To start it anew: `agent-proxy-appliance services rolling-restart`"
+        )
+    context.progress("starting the proxy")
+    done = context.system.run(("systemctl", "start", _UNIT), timeout_s=_RESTART_S)
+    if done.code:
+        raise Refusal(f"{_UNIT} did not start: {done.said}. See `services logs`, `diagnose`")
+    return Result(("The proxy is started. See `services status`.",), {"started": _UNIT})
 
 
 def _restart(context: Context, values: Values) -> Result:
@@ -63,6 +77,10 @@ def _restarted(context: Context, rounds: list[tuple[str, ...]]) -> Result:
     settings, _ = facts.configured(context.system, context.conf)
     lines = []
     for names in rounds:
+        if context.stop():
+            raise Refusal(
+                f"stopped before {names[0]}: it and the processes after it go on as before"
+            )
         shown = ", ".join(names)
         context.progress(f"restarting {shown}")
         argv = places.supervisorctl("restart", *names)
@@ -90,6 +108,10 @@ def _await_ready(context: Context, settings: Settings, names: tuple[str, ...]) -
                 f"worker {', '.join(late)} is not ready after {_READY_WITHIN_S:.0f} s: {why}. "
                 "See `services logs`; the processes after it were left alone"
             )
+        if context.stop():
+            raise Refusal(
+                f"worker {', '.join(late)} was restarted; nobody waited until it was ready"
+            )
         context.progress(f"waiting for worker {', '.join(late)}")
         context.system.pause(_PAUSE_S)
 
@@ -110,6 +132,9 @@ def _logs(context: Context, values: Values) -> Result:
     prefix = _KINDS[kind] if wanted is None or kind == "supervisor" else f"{_KINDS[kind]}{wanted}."
     there = context.system.list(places.logs)
     names = [name for name in there if name.startswith(prefix) and name.endswith(".log")]
+    if not names and wanted is not None:
+        remedy = "See `agent-proxy-appliance services status`, or leave it out for all."
+        raise Problems([Problem("--worker", str(wanted), "this worker has no such log", remedy)])
     if not names:
         raise Refusal(f"there is no such log in {places.logs}")
     ends: dict[str, int] = {}
@@ -152,6 +177,14 @@ VERBS: Final = (
         examples=("agent-proxy-appliance services status --json",),
     ),
     Verb(
+        "services start",
+        "start the proxy where none of its processes runs",
+        _start,
+        examples=("agent-proxy-appliance services start",),
+        changes=True,
+        endures="what was begun to start is not killed half-way",
+    ),
+    Verb(
         "services restart",
         "restart one process, or all at once",
         _restart,
@@ -192,7 +225,7 @@ VERBS: Final = (
             ),
             Argument("worker", "number", "of one worker only", "0, 1 ...", "all", low=0, high=999),
             Argument("lines", "number", "how many of each", "1 to 1000", "50", low=1, high=1000),
-            Argument("follow", "flag", "show new lines until Ctrl-C"),
+            Argument("follow", "flag", "show new lines until it is stopped"),
         ),
         (
             "agent-proxy-appliance services logs --kind access --lines 20",

@@ -69,7 +69,7 @@ def replace(
     plan = proxy_setup.plan(title, places, text, before, after, running, extra=extra)
     rules = keeping.firewall_of(context, after, keeping.load(context))
     plan = joined(title, rules, plan, Plan(title, removals=removals))
-    test = SelfTest(system, context.conf)
+    test = SelfTest(system, context.conf, context.stop)
     return carry_out(context, plan, confirm_s=keeping.CONFIRM_S, self_test=test)
 
 
@@ -146,6 +146,10 @@ def _secret(context: Context, values: Values) -> Result:
         low = SECRET_MINIMUM if declaration.kind == "secret" else 1
         remedy = f"Type {low} characters or more, or let one be made with --generate."
         raise Problems([Problem(name, "", "no secret was given", remedy)])
+    if declaration.kind == "secret" and len(str(secret)) < SECRET_MINIMUM:
+        message = f"has {len(str(secret))} characters"
+        remedy = f"Type {SECRET_MINIMUM} or more, or let one be made with --generate."
+        raise Problems([Problem("--value", "", message, remedy)])
     kept = f"var/{key}"
     path = f"{Places(context.conf).base}/{kept}"
     write = Write(path, f"{secret}\n".encode(), 0o600, SERVICE_OWNER, secret=True)
@@ -154,7 +158,7 @@ def _secret(context: Context, values: Values) -> Result:
 
 
 def _edit(context: Context, values: Values) -> Result:
-    return replace(context, "settings: the whole file", str(values["text"]))
+    return replace(context, "settings: proxy.ini", str(values["text"]))
 
 
 def _difference(context: Context, values: Values) -> Result:
@@ -172,6 +176,22 @@ def _difference(context: Context, values: Values) -> Result:
     return Result(tuple(lines), {"differsFromDefault": data, "running": document is not None})
 
 
+def _judged_name(text: str) -> None:
+    """Raises: ValueError."""
+    try:
+        proxy_setup.place(text)
+    except Problems as problems:
+        raise ValueError(problems.problems[0].message) from None
+
+
+def _judged_section(text: str) -> None:
+    """Raises: ValueError; whether a zone of this name is there is seen in the file."""
+    top, dot, _ = text.partition(".")
+    if (f"{top}.*" if dot else top) not in _SECTIONS:
+        raise ValueError("is no section")
+
+
+_SECTIONS: Final = frozenset(one.section for one in DECLARATIONS)
 _NAME: Final = Argument(
     "name",
     "text",
@@ -179,6 +199,7 @@ _NAME: Final = Argument(
     "SECTION.KEY, such as upstream.endpoint",
     required=True,
     positional=True,
+    check=_judged_name,
 )
 _COMMIT: Final = "It is taken back after 120 s unless confirmed."
 
@@ -189,7 +210,12 @@ VERBS: Final = (
         _show,
         (
             Argument(
-                "section", "text", "one section only", "upstream, zones.NAME ...", positional=True
+                "section",
+                "text",
+                "one section only",
+                "upstream, zones.NAME ...",
+                positional=True,
+                check=_judged_section,
             ),
         ),
         ("agent-proxy-appliance settings show", "agent-proxy-appliance settings show upstream"),

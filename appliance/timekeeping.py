@@ -13,7 +13,7 @@ from appliance.errors import Problem
 from appliance.model import Time
 from appliance.plan import Action, Plan, Write, rendered
 
-__all__ = ["plan", "render", "validate"]
+__all__ = ["plan", "render", "validate", "zone"]
 
 _TIMESYNCD: Final = "/etc/systemd/timesyncd.conf.d/50-agent-proxy.conf"
 _ZONE: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+){0,2}")
@@ -37,6 +37,13 @@ def validate(wanted: Time, zones: frozenset[str]) -> list[Problem]:
         remedy = "Give one such as Europe/Berlin or Etc/UTC: see `timedatectl list-timezones`."
         problems.append(Problem("time.timezone", wanted.timezone, "is no time zone", remedy))
     return problems
+
+
+def zone(text: str) -> str:
+    """Return what looks like the name of a time zone. Raises: ValueError."""
+    if not _ZONE.fullmatch(text):
+        raise ValueError("is no time zone")
+    return text
 
 
 def render(wanted: Time) -> tuple[Write, ...]:

@@ -32,11 +32,24 @@ from appliance.system import System
 from appliance.verb import Context
 from proxy import __version__
 
-__all__ = ["KEYS", "PREVIOUS", "STATE", "UNFINISHED", "recover", "roll_back", "run"]
+__all__ = [
+    "KEYS",
+    "PREVIOUS",
+    "STATE",
+    "STOP",
+    "SWITCHED",
+    "UNFINISHED",
+    "recover",
+    "roll_back",
+    "run",
+]
 
 STATE: Final = "/var/lib/agent-proxy/upgrade.json"
 UNFINISHED: Final = "/var/lib/agent-proxy/upgrade-unfinished.json"
 PREVIOUS: Final = "/var/lib/agent-proxy/upgrade-previous.json"
+# Written by whoever waits and wants no more; heeded until the switch, which it comes too late for.
+STOP: Final = "/run/agent-proxy/upgrade-stop"
+SWITCHED: Final = ("switching", "watching")
 KEYS: Final = "/etc/agent-proxy/release-keys"
 _RELEASES: Final = f"{install.HOME}/releases"
 _PYTHON: Final = "/usr/bin/python3"
@@ -53,11 +66,13 @@ def run(system: System, file: str, *, conf: str = CONF, watch_s: float = _WATCH_
     told = _Told(system, file)
     try:
         found = _judged(system, file, conf, told)
+        _heed_stop(system)
         told.step("installing", f"beside {__version__}")
         _install(system, found)
         told.step("trying", "a worker of it on another port")
         text, notes = _migrated(system, found.version, conf)
         trial.run(system, f"{_RELEASES}/{found.version}", conf, text)
+        _heed_stop(system)
     except (ApplianceError, OSError) as error:
         told.end("failed", f"{error} (nothing was changed)")
         raise Refusal(str(error)) from error
@@ -131,6 +146,13 @@ def _judged(system: System, file: str, conf: str, told: _Told) -> Release:
     return found
 
 
+def _heed_stop(system: System) -> None:
+    """Raises: Refusal once whoever waits wants no more."""
+    if system.entry(STOP) is not None:
+        system.remove(STOP)
+        raise Refusal("it was stopped by whoever waited")
+
+
 def _install(system: System, found: Release) -> None:
     """Make the release's folder and venv. One that is not in use is made anew. Raises: Refusal."""
     folder = f"{_RELEASES}/{found.version}"
@@ -142,9 +164,11 @@ def _install(system: System, found: Release) -> None:
         system.link(f"{folder}/{name}", target)
     python, wheels = f"{folder}/venv/bin/python", f"{folder}/wheels"
     _do(system, _PYTHON, "-m", "venv", f"{folder}/venv")
+    _heed_stop(system)
     pip = (python, "-m", "pip", "-q", "--disable-pip-version-check", "--no-cache-dir")
     offline = ("install", "--no-index", "--find-links", wheels)
     _do(system, *pip, *offline, "--require-hashes", "-r", f"{folder}/requirements.txt")
+    _heed_stop(system)
     own = [name for name in system.list(wheels) if name.startswith("agent_proxy-")]
     if own != [f"agent_proxy-{found.version}-py3-none-any.whl"]:
         raise Refusal(f"the release has no wheel of {found.version}")

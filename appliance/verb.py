@@ -31,7 +31,8 @@ class Argument:
     """One value a verb takes. `range` says what is allowed, for people; validate() decides.
 
     `positional` ones are given without a name on the command line. A value that is left out is
-    None: `default` says what that means, for help and forms.
+    None: `default` says what that means, for help and forms. `check` judges one text alone, while
+    it is typed: it raises ValueError with what is wrong; of a list it is asked for each.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Argument:
     positional: bool = False
     low: int = 0
     high: int = 0
+    check: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,18 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a verb works on. `progress` shows a line while it works; `stop` ends what follows."""
+    """What a verb works on. `progress` shows a line while it works.
+
+    `stop` is true once whoever waits wants no more: the verb ends as soon as that leaves nothing
+    half done. `endures` tells them that from here on it cannot, and why.
+    """
 
     system: System
     conf: str = CONF
     now: Callable[[], float] = time.time
     progress: Callable[[str], None] = lambda line: None
     stop: Callable[[], bool] = lambda: False
+    endures: Callable[[str], None] = lambda why: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,8 @@ class Verb:
     """One thing that can be done, "network set". `run` raises Problems and Refusal, nothing else.
 
     `changes`: it needs root and has a dry run. `confirm`: it is taken back after 120 s unless
-    confirmed. `dangerous`: it asks first (--yes on the command line).
+    confirmed. `dangerous`: it asks first (--yes on the command line). `endures` says why it cannot
+    be stopped once it has begun; every other verb that changes something heeds Context.stop.
     """
 
     name: str
@@ -83,6 +91,7 @@ class Verb:
     changes: bool = False
     confirm: bool = False
     dangerous: bool = False
+    endures: str = ""
     topic: str = field(default="")
 
     @property

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from appliance import facts, ini_edit, settings_verbs
+from appliance import facts, fields, ini_edit, proxy_setup, settings_verbs
 from appliance.errors import Problem, Problems
 from appliance.facts import Facts
 from appliance.ini_edit import Change
@@ -92,7 +92,13 @@ def _remove(context: Context, values: Values) -> Result:
 
 
 _NAME: Final = Argument(
-    "name", "text", "the zone", "1 to 32 of A-Z a-z 0-9 . _ -", required=True, positional=True
+    "name",
+    "text",
+    "the zone",
+    "1 to 32 of A-Z a-z 0-9 . _ -",
+    required=True,
+    positional=True,
+    check=fields.zone_name,
 )
 VERBS: Final = (
     Verb(
@@ -108,11 +114,33 @@ VERBS: Final = (
         (
             _NAME,
             Argument(
-                "interface", "text", "the interface its agents are behind", "an interface or VRF"
+                "interface",
+                "text",
+                "the interface its agents are behind",
+                "an interface or VRF",
+                check=proxy_setup.check("zones.*", "interface"),
             ),
-            Argument("networks", "list", "where its agents live", "networks such as 10.0.0.0/8"),
-            Argument("listen", "text", "where its agents arrive", "an address of this machine"),
-            Argument("source", "text", "where its agents are called from", "an address"),
+            Argument(
+                "networks",
+                "list",
+                "where its agents live",
+                "networks such as 10.0.0.0/8",
+                check=proxy_setup.check("zones.*", "networks"),
+            ),
+            Argument(
+                "listen",
+                "text",
+                "where its agents arrive",
+                "an address of this machine",
+                check=proxy_setup.check("zones.*", "listen"),
+            ),
+            Argument(
+                "source",
+                "text",
+                "where its agents are called from",
+                "an address",
+                check=proxy_setup.check("zones.*", "source"),
+            ),
             Argument(
                 "port",
                 "number",
@@ -128,6 +156,7 @@ VERBS: Final = (
                 "text",
                 "what a balancer calls it",
                 "netns:NAME, aws:ENDPOINT, azure:LINKID or gcp:CONNECTION",
+                check=proxy_setup.check("zones.*", "network_id"),
             ),
         ),
         (

@@ -75,7 +75,7 @@ def test_one_that_does_not_start_stops_the_row(
     assert run(machine, "services", "restart", "worker-1", "--yes") == 0
     machine.answers["supervisorctl status"] = Completed(4, "", "refused")
     assert run(machine, "services", "status") == 1
-    assert "supervisor does not answer" in capsys.readouterr().err
+    assert "the proxy does not run" in capsys.readouterr().err
 
 
 def test_logs_and_following_them(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,7 +87,7 @@ def test_logs_and_following_them(machine: Machine, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == "worker-0: two\nworker-1: three\n"
     assert run(machine, "services", "logs", "--kind", "access", "--worker", "0") == 0
     assert capsys.readouterr().out == "access\n"
-    assert run(machine, "services", "logs", "--worker", "5") == 1
+    assert run(machine, "services", "logs", "--worker", "5") == 2
     seen: list[str] = []
 
     def stop() -> bool:

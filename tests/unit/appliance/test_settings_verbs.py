@@ -137,7 +137,7 @@ def test_a_short_secret_is_refused_without_showing_it(
     assert run(machine, "settings", "secret", "proxy.secret", "--value-file", "-") == 2
     shown = capsys.readouterr()
     assert "canary-short" not in shown.out + shown.err
-    assert "[proxy] secret" in shown.err
+    assert "has 12 characters. Type 32 or more" in shown.err
 
 
 def test_a_secret_in_proxy_ini_does_not_show_in_a_difference(

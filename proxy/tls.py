@@ -3,14 +3,16 @@
 Shell. Neighbours: `settings` says what is wanted; `worker` builds a `Contexts` at start and on
 reload; `stream` and `upstream` use them.
 
-Sessions. Tickets are made under a key of the context, which nobody else has: a session of an
-agent's context is never resumed in the platform's, which demands a certificate, nor in another
-worker, on another node or after a reload. (Python's ssl cannot share the key. An agent that comes
-to another worker pays a whole handshake, which is safe and costs 0.3 ms.) An agent's session says
-nothing about who it is: that is asked of each connection's address. Where a certificate is
-demanded there are no tickets: TLS 1.3 would renew them for ever, and the certificate's end,
-its CA or the lack of one would never be looked at again. TLS 1.2 then resumes by session ID, for
-two hours at most; `connection` looks at the certificate's end each time.
+Sessions. TLS 1.3 gives no tickets, which cost every new connection more than they save a resumed
+one (docs/decisions/013). TLS 1.2 resumes. Its tickets are made under a key of the context, which
+nobody else has: a session of an agent's context is never resumed in the platform's, which demands
+a certificate, nor in another worker, on another node or after a reload. (Python's ssl cannot share
+the key. An agent that comes to another worker pays a whole handshake, which is safe and costs
+0.3 ms.) An agent's session says nothing about who it is: that is asked of each connection's
+address. Where a certificate is demanded there are no tickets at all: they would be renewed for
+ever, and the certificate's end, its CA or the lack of one would never be looked at again. TLS 1.2
+then resumes by session ID, for two hours at most; `connection` looks at the certificate's end each
+time.
 
 `openssl.cnf` beside this file limits key exchange to elliptic curves: ssl has no setting for it.
 """
@@ -96,7 +98,7 @@ def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> s
     listen = settings.listen
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _floor(context, listen.min_tls)
-    context.num_tickets = 1
+    context.num_tickets = 0
     try:
         context.load_cert_chain(listen.certificate, listen.key)
     except (OSError, ssl.SSLError) as error:
@@ -116,7 +118,6 @@ def _accepting(settings: Settings, client_ca: str, problems: list[Problem]) -> s
 
 def _demand_certificate(context: ssl.SSLContext) -> None:
     context.verify_mode = ssl.CERT_REQUIRED
-    context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -32,6 +33,8 @@ DAY_S = 86400
 LASTS_S = 8
 """Of the short-lived client certificate: long enough for two handshakes on a busy machine."""
 Start = Callable[..., Node]
+DELAYED_ACK_S = 0.025
+"""Well below the 40 ms for which Linux holds an acknowledgement back."""
 REFUSED = (OSError, Aborted, EOFError)
 
 
@@ -58,7 +61,7 @@ def connected(
 
 
 def session_of(node: Node, source: str, context: ssl.SSLContext, ask: bytes = GET) -> Any:
-    """Return the session of a connection that was served (TLS 1.3 sends it with the answer)."""
+    """Return the session of a connection that was served."""
     with connected(node, source, context) as wire:
         assert wire.ask(ask).status == 200
         session = wire.sock.session
@@ -75,15 +78,34 @@ def is_resumed(
         return bool(wire.sock.session_reused)
 
 
-# Sessions.
+# Sessions: TLS 1.2 resumes them, TLS 1.3 has none (docs/decisions/013).
 
 
-@BOTH
-def test_session_is_resumed_and_says_nothing_about_who_calls(
-    node: Node, platform: Origin, version: ssl.TLSVersion
-) -> None:
+@pytest.mark.parametrize("source", [AGENT, PLATFORM])
+def test_tls_1_3_gives_no_ticket(node: Node, source: str) -> None:
+    with connected(node, source, only(TLS_1_3)) as wire:
+        assert wire.ask(GET if source == AGENT else REGISTRATION).status == 200
+        assert wire.sock.version() == "TLSv1.3"
+        assert not wire.sock.session.has_ticket
+
+
+def test_request_follows_a_handshake_at_once_although_nagle_holds_it_back(node: Node) -> None:
+    """Nothing of ours follows the client's last flight, so its acknowledgement must not wait."""
+    took = []
+    for _ in range(12):
+        with dial_raw(node.address, AGENT) as raw:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+            wire = Wire(only(TLS_1_3).wrap_socket(raw, suppress_ragged_eofs=False))
+            begun = time.monotonic()
+            assert wire.ask(GET).status == 200
+            took.append(time.monotonic() - begun)
+            wire.close()
+    assert min(took) < DELAYED_ACK_S, f"each waited for a delayed acknowledgement: {took}"
+
+
+def test_session_is_resumed_and_says_nothing_about_who_calls(node: Node, platform: Origin) -> None:
     """The identity is that of each connection's address, not of the one that made the session."""
-    context = only(version)
+    context = only(TLS_1_2)
     session = session_of(node, AGENT, context)
     assert is_resumed(node, AGENT, context, session)
     assert is_resumed(node, "127.0.1.2", context, session)
@@ -91,17 +113,14 @@ def test_session_is_resumed_and_says_nothing_about_who_calls(
     assert sources == [AGENT.encode(), AGENT.encode(), b"127.0.1.2"]
 
 
-@BOTH
-def test_session_says_nothing_about_the_zone(
-    started: Start, platform: Origin, version: ssl.TLSVersion
-) -> None:
+def test_session_says_nothing_about_the_zone(started: Start, platform: Origin) -> None:
     node = started({"agents": {"networks": "127.0.0.0/8", "allow_loopback": "yes"}})
     node.conf.write_text(
         node.conf.read_text()
         + "[zones]\n[[one]]\nnetworks = 127.0.1.0/24\n[[two]]\nnetworks = 127.0.3.0/24\n"
     )
     hang_up(node)
-    context = only(version)
+    context = only(TLS_1_2)
     session = session_of(node, AGENT, context)
     is_resumed(node, "127.0.3.1", context, session)
     zones = [request.one(b"agent-proxy-zone") for request in platform.received]
@@ -118,13 +137,10 @@ def hang_up(node: Node, *, well: bool = True) -> None:
         eventually(lambda: node.worker.log.count("reload changed nothing") > log, "a refusal")
 
 
-@BOTH
-def test_session_ends_with_a_reload(
-    started: Start, platform: Origin, version: ssl.TLSVersion
-) -> None:
+def test_session_ends_with_a_reload(started: Start, platform: Origin) -> None:
     """Whatever was changed, certificate or client_ca: its key went with the old contexts."""
     node = started({})
-    context = only(version)
+    context = only(TLS_1_2)
     session = session_of(node, AGENT, context)
     assert is_resumed(node, AGENT, context, session)
     hang_up(node)
@@ -132,13 +148,10 @@ def test_session_ends_with_a_reload(
     assert is_resumed(node, AGENT, context, session_of(node, AGENT, context))
 
 
-@BOTH
-def test_session_is_not_resumed_by_another_worker_or_node(
-    started: Start, platform: Origin, version: ssl.TLSVersion
-) -> None:
+def test_session_is_not_resumed_by_another_worker_or_node(started: Start, platform: Origin) -> None:
     """Python's ssl cannot share ticket keys. The caller pays a whole handshake, no more."""
     node, other = started({}), started({})
-    context = only(version)
+    context = only(TLS_1_2)
     session = session_of(node, AGENT, context)
     assert is_resumed(node, AGENT, context, session)
     assert not is_resumed(other, AGENT, context, session)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from .programs import BenchError
-from .proxies import ANSWER_BYTES, HOST
+from .proxies import ANSWER_BYTES, HOST, SUITE
 
 _ANSWER_TIMEOUT_S = 10.0
 _LOAD_TIMEOUT_S = 120.0
@@ -160,6 +160,9 @@ def _storm_client(job: _Job) -> int:
                 raise BenchError("the TLS session was resumed: not a full handshake")
             if tls.version() != _TLS:
                 raise BenchError(f"{tls.version()} instead of {_TLS}: not the same handshake")
+            suite = (tls.cipher() or ("none",))[0]
+            if suite != SUITE:
+                raise BenchError(f"{suite} instead of {SUITE}: not the same handshake")
         _check(answer)
     return job.requests
 

@@ -7,6 +7,9 @@ WebSocket upgrades relayed. Where they still differ:
 - nginx: access log on, in blocks of 64 KiB; TLS 1.3 allowed, as Debian's nginx.conf does and
   nginx 1.22 alone does not: the others speak it, and its handshake costs more than that of 1.2
 - HAProxy: no log (it writes to a syslog server only, which would be another process)
+- nginx, HAProxy: two session tickets after each handshake, OpenSSL's default; the agent proxy gives
+  none (docs/decisions/013)
+All use the same cipher suite on both legs, which is checked on the agents'.
 One process does the work: nginx worker_processes 1, HAProxy nbthread 1, one agent proxy worker.
 """
 
@@ -28,6 +31,9 @@ NAMES = (AGENT_PROXY, NGINX, HAPROXY)
 HOST = "127.0.0.1"
 ANSWER_BYTES = 128
 REPOSITORY = Path(__file__).parents[2]
+
+SUITE = "TLS_AES_128_GCM_SHA256"
+"""What the agent proxy chooses with its own openssl.cnf. The others are told to use it too."""
 
 _PLATFORM = "platform.bench.test"
 _IDLE_CONNECTIONS = 64
@@ -209,6 +215,7 @@ def _nginx_proxy(
             proxy_ssl_name {_PLATFORM};
             proxy_ssl_server_name on;
             proxy_ssl_protocols TLSv1.2 TLSv1.3;
+            proxy_ssl_conf_command Ciphersuites {SUITE};
             proxy_read_timeout 3600s;
             proxy_send_timeout 3600s;
             proxy_set_header Host {HOST}:{backend};
@@ -247,6 +254,7 @@ http {{
     keepalive_timeout 75s;
     keepalive_requests 100000000;
     ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_conf_command Ciphersuites {SUITE};
 {site}
 }}
 """)
@@ -276,7 +284,7 @@ defaults
     timeout http-keep-alive 75s
     http-reuse always
 frontend agents
-    bind {HOST}:{port} ssl crt {bench.front.both} alpn http/1.1 backlog 4096
+    bind {HOST}:{port} ssl crt {bench.front.both} ciphersuites {SUITE} alpn http/1.1 backlog 4096
     http-request set-var(txn.host) req.hdr(host)
     http-request del-header Agent-Proxy- -m beg
     http-request del-header X-Forwarded- -m beg

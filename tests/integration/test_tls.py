@@ -89,6 +89,14 @@ def test_tls_1_3_gives_no_ticket(node: Node, source: str) -> None:
         assert not wire.sock.session.has_ticket
 
 
+def test_aes_128_is_chosen_in_tls_1_3_whatever_the_caller_likes_best(node: Node) -> None:
+    """Python's own order begins with AES-256; that others are spoken is seen in test_tls_scans."""
+    context = only(TLS_1_3)
+    assert context.get_ciphers()[0]["name"] == "TLS_AES_256_GCM_SHA384"
+    with connected(node, AGENT, context) as wire:
+        assert wire.sock.cipher()[0] == "TLS_AES_128_GCM_SHA256"
+
+
 def test_request_follows_a_handshake_at_once_although_nagle_holds_it_back(node: Node) -> None:
     """Nothing of ours follows the client's last flight, so its acknowledgement must not wait."""
     took = []

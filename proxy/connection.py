@@ -12,7 +12,6 @@ import logging
 import socket
 import time
 from typing import Protocol
-from zlib import crc32
 
 from greenlet import getcurrent
 
@@ -173,9 +172,14 @@ class Connection:
     def _note_manner(self, stream: AcceptedStream, head: RequestHead) -> None:
         """Let it be noticed when two agents take turns under one identity."""
         caller = self._accepted.caller
-        agent = crc32(b"".join(values(head, b"user-agent")))
-        manner = (stream.version(), stream.cipher(), agent, crc32(head.host))
-        self._owner.sightings.called((caller.zone, caller.source), manner, time.monotonic())
+        self._owner.sightings.heard(
+            (caller.zone, caller.source),
+            stream.version(),
+            stream.cipher(),
+            values(head, b"user-agent"),
+            head.host,
+            time.monotonic(),
+        )
 
     def _next_head(
         self, stream: AcceptedStream, deadline: Deadline, *, first: bool

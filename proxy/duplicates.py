@@ -14,7 +14,7 @@ are not looked into; what is left to tell agents apart by is how they call:
 
 The kernel spreads an agent's connections over the workers, so none sees all. Each keeps a journal
 of `Sightings`; one of them reads the journals of all every few seconds, off the way of a request,
-and makes a `Comparison`. What an agent says of itself is never kept, only a checksum.
+and makes a `Comparison`. What an agent says of itself is not kept, only a checksum.
 
 Limits: two agents of the same build that call now and then look the same and are not found. Each
 node sees its own connections only. A warning is a hint to look, never a reason to refuse.
@@ -25,12 +25,14 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from zlib import crc32
 
 WINDOW_S: Final = 600.0
 REPEAT_S: Final = 10.0
 """A worker tells of the same manner again after this long: another may have seen another."""
 _IDENTITIES: Final = 16384
 _JOURNAL: Final = 16384
+_BATCH: Final = 64
 
 Identity: TypeAlias = tuple[str, str]
 """Zone and source."""
@@ -72,6 +74,30 @@ class Sightings:
         self._tunnels: dict[Identity, list[tuple[Tunnel, float]]] = {}
         self._journal: deque[list[Any]] = deque(maxlen=_JOURNAL)
         self._told = 0
+        self._heard: list[tuple[Identity, str, str, list[bytes], bytes, float]] = []
+
+    def heard(
+        self,
+        identity: Identity,
+        tls_version: str,
+        cipher: str,
+        agents: list[bytes],
+        host: bytes,
+        now: float,
+    ) -> None:
+        """Note a call soon: many in a row cost less than one between two TLS handshakes.
+
+        `agents` are the values of User-Agent.
+        """
+        self._heard.append((identity, tls_version, cipher, agents, host, now))
+        if len(self._heard) >= _BATCH:
+            self._settle()
+
+    def _settle(self) -> None:
+        heard, self._heard = self._heard, []
+        for identity, tls_version, cipher, agents, host, now in heard:
+            manner = (tls_version, cipher, crc32(b"".join(agents)), crc32(host))
+            self.called(identity, manner, now)
 
     def called(self, identity: Identity, manner: Manner, now: float) -> None:
         """Note a call."""
@@ -108,6 +134,7 @@ class Sightings:
         Whoever asks for another run gets all; who asks for what is forgotten, what holds now.
         What a reader has is forgotten: there is one, and the next one begins with what holds.
         """
+        self._settle()
         since = since if run == self.run else 0
         kept_from = self._told - len(self._journal)
         if since >= kept_from:

@@ -65,10 +65,12 @@ What an operator can do:
 The console, in front of the same verbs:
     view, effects what a screen shows, and what a key on it leads to
     screens, entry, form, editor
-                  the screens; pure, as `menu` and `form_fields`, which fill them
+                  the screens; pure, as `menu`, `form_fields` and `telling`, which fill them
+    draft         proxy.ini while it is edited, kept when the line breaks or nobody is there
     wizard        the answers of the first boot, typed
     makers        screens that need to know this machine
     work          one verb in a thread
+    ends          the screens before a verb is done and after it
     terminal      draws and reads keys; the only file that knows the toolkit
     console       the stack of screens; carries out what they ask for
     cli_values, cli

@@ -13,9 +13,9 @@ import time
 import traceback
 from typing import Final
 
-from appliance import audit, commit, facts, login, makers, menu, overview, wizard
+from appliance import audit, draft, ends, facts, login, makers, menu, wizard
 from appliance.editor import Editor, Fault
-from appliance.effects import Back, Effect, Open, Repaint, Run, Screen, Submit
+from appliance.effects import Back, Effect, Forget, Open, Repaint, Run, Screen, Submit
 from appliance.entry import First, Login
 from appliance.errors import Problems, Refusal
 from appliance.form import Form
@@ -23,14 +23,16 @@ from appliance.screens import Menu, Question, Text, Working
 from appliance.system import System
 from appliance.terminal import Terminal
 from appliance.verb import Context, Result, Values, Verb
-from appliance.view import COLUMNS, ROWS, too_small
-from appliance.work import Work
+from appliance.view import COLUMNS, ROWS, noted, too_small
+from appliance.work import Task, Work
 
 __all__ = ["VERB", "Console"]
 
 _LOOK_EVERY_S: Final = 5.0
 _IDLE_S: Final = 600.0
+_WARN_S: Final = 60.0  # of these: a countdown, and any key stays
 _AFTER_DEFECT_S: Final = 1.0
+_LAST_S: Final = 90.0  # the terminal is gone: what works may come to its end, or be taken back
 
 
 class Console:
@@ -47,16 +49,22 @@ class Console:
         self._touched = time.monotonic()
         self._looked = 0.0
         self._look_took = 0.0
-        self._look: threading.Thread | None = None
+        self._look: Task | None = None
         self._pause = threading.Event()
+        self._drafts = draft.Keeper(system)
+        self._offered = False
 
     def run(self) -> None:
         while True:
             try:
                 self._turn()
-            except EOFError:
-                return  # the terminal is gone: hung up, or the SSH connection ended
-            except Exception:
+            except EOFError:  # the terminal is gone: hung up, or the SSH connection ended
+                work = self._work
+                self._leave()
+                if work is not None:
+                    work.join(_LAST_S)
+                return
+            except Exception:  # the console loop: a defect ends a screen, never the console
                 traceback.print_exc()
                 self._leave()
                 self._first.note = " A defect ended the last screen; the journal has more."
@@ -68,69 +76,105 @@ class Console:
         if self._work is not None:
             self._work.stop()
             self._work = None
+        try:
+            self._drafts.let_go(self._edited())
+        except OSError:
+            traceback.print_exc()  # a full disk: nobody can be logged in for ever for that
         self._stack = [self._first]
+        self._offered = False
 
     def _turn(self) -> None:
         self._watch()
         self._draw()
         for key in self._terminal.keys():
+            left_s = self._left_s()
             self._touched = time.monotonic()
             if key == "ctrl l":
                 self._carry_out(Repaint())
-            else:
-                self._carry_out(self._stack[-1].key(key))
+            elif left_s > _WARN_S:  # else it only says that somebody is there
+                self._carry_out(self._stack[-1].key("esc" if key == "ctrl c" else key))
 
     def _draw(self) -> None:
         size = self._terminal.size()
-        fits = size.columns >= COLUMNS and size.rows >= ROWS
-        self._terminal.draw(self._stack[-1].view(size) if fits else too_small(size), size)
+        if size.columns < COLUMNS or size.rows < ROWS:
+            self._terminal.draw(too_small(size), size)
+            return
+        view = self._stack[-1].view(size)
+        left_s = self._left_s()
+        if left_s <= _WARN_S:
+            kept = "; the edited proxy.ini is kept" if self._edited() else ""
+            view = noted(view, f" Log-out in {max(0, left_s):.0f} s{kept}. Any key: stay")
+        self._terminal.draw(view, size)
+
+    def _left_s(self) -> float:
+        """Return how long until whoever is logged in and presses nothing is logged out."""
+        if len(self._stack) == 1 or (self._work is not None and not self._work.may_be_left):
+            return _IDLE_S
+        return _IDLE_S - (time.monotonic() - self._touched)
 
     def _watch(self) -> None:
         """See to what goes on by itself: work that ended, a first screen that is old, idleness."""
         now = time.monotonic()
+        if self._left_s() <= 0:
+            self._leave()
         if self._work is not None:
             self._attend(self._work, now)
         elif len(self._stack) == 1:
             self._look_again(now)
-        elif now - self._touched > _IDLE_S:
-            self._leave()
-        elif len(self._stack) == 2 and isinstance(self._stack[1], Menu):
-            self._ask_about_waiting()
+        else:
+            self._keep_draft(now)
+            top = self._stack[-1]
+            if isinstance(top, Menu):
+                self._carry_out(top.tick(now))
+            if len(self._stack) == 2 and isinstance(top, Menu):
+                self._ask()
 
-    def _ask_about_waiting(self) -> None:
-        """Before anything else, a change that nobody has confirmed: of another terminal, or of
-        this one before the change cut it off."""
-        found = commit.waiting(self._system)
+    def _ask(self) -> None:
+        """Before anything else: a change that nobody has confirmed, of another terminal or of
+        this one before the change cut it off; and a draft that was left."""
+        found, _ = ends.waiting(self._system)
         if found is not None:
             lines = ["It was made from another terminal, or before you were cut off."]
-            self._stack.append(makers.countdown(found.title, lines, self._system))
+            self._stack.append(ends.countdown(found.title, lines, self._system))
+        elif not self._offered:
+            self._offered = True
+            kept = draft.newest(self._system)
+            if kept is not None:
+                context = Context(self._system, self._conf)
+                self._stack.append(ends.offer(kept, context))
+
+    def _edited(self) -> Editor | None:
+        """Return the editor whose text must not be lost."""
+        editors = (one for one in self._stack if isinstance(one, Editor) and one.is_kept)
+        return next(editors, None)
+
+    def _keep_draft(self, now: float) -> None:
+        edited = self._edited()
+        try:
+            self._drafts.attend(edited, now)
+        except OSError as error:
+            if edited is not None:
+                edited.note = (
+                    f" No draft can be kept: {error.strerror}. Apply it, or mend the disk."
+                )
 
     def _look_again(self, now: float) -> None:
-        if self._look is not None and self._look.is_alive():
+        if self._look is not None and not self._look.is_over:
             self._look_took = now - self._looked
             return
+        if self._look is not None and self._look.defect is not None:
+            # What is shown is old, and whoever reads it must know.
+            self._first.note = " A defect: this is not up to date; the journal has more."
         # Where a look takes seconds, as on an emulated processor, the machine has better to do.
         if now - self._looked >= _LOOK_EVERY_S + 3 * self._look_took:
             self._looked, self._look_took = now, 0.0
-            self._look = threading.Thread(target=self._gather, name="look", daemon=True)
+            self._look = Task("look", self._show_first)
             self._look.start()
-
-    def _gather(self) -> None:
-        try:
-            self._show_first()
-        except Exception:
-            traceback.print_exc()
-            # What is shown is old, and whoever reads it must know.
-            self._first.note = " A defect: this is not up to date; the journal has more."
 
     def _show_first(self) -> None:
         found = facts.gather(self._system, self._conf)
-        waits = commit.waiting(self._system)
         self._first.enter = "log in" if wizard.is_set_up(self._system) else "set it up"
-        self._first.lines = [*wizard.lines(self._system), *overview.lines(found)]
-        if waits is not None:
-            text = f"WARNING  {waits.title} is not confirmed yet: log in to keep it or take it back"
-            self._first.lines = [text, *self._first.lines]
+        self._first.lines = ends.first_lines(self._system, found)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._system.now()))
         self._first.note = f" as of {stamp}"
 
@@ -143,6 +187,9 @@ class Console:
             self._terminal.repaint()
         elif isinstance(effect, Submit):
             self._submitted(effect)
+        elif isinstance(effect, Forget):
+            draft.drop(self._system, effect.path)
+            self._stack.pop()
         elif isinstance(effect, Run):
             self._begin(effect)
         elif isinstance(effect, Open):
@@ -153,13 +200,16 @@ class Console:
         try:
             made = makers.screen(effect, context)
         except Problems as problems:
-            made = Text("Not now", [str(one) for one in problems.problems])
+            made = Text("Not now", [menu.pointed(str(one)) for one in problems.problems])
         except (Refusal, OSError) as refusal:
-            made = Text("Not now", [str(refusal)])
+            made = Text("Not now", [menu.pointed(str(refusal))])
         if isinstance(made, Run):
             self._begin(made)
-        else:
-            self._stack.append(made)
+            return
+        if effect.what == "draft":
+            self._drafts.take(effect.of)
+            self._stack.pop()
+        self._stack.append(made)
 
     def _submitted(self, effect: Submit) -> None:
         asked = self._stack[-1]
@@ -172,7 +222,8 @@ class Console:
             else:
                 login.attempt(self._system, effect.text)
         except Problems as problems:
-            asked.note = " ".join(f"{one.message}. {one.remedy}" for one in problems.problems)
+            said = " ".join(f"It {one.message}. {one.remedy}" for one in problems.problems)
+            asked.note = f" {said}"
         except Refusal as refusal:
             asked.note = f" {refusal}."
             self._audit("log-in refused")
@@ -180,7 +231,8 @@ class Console:
             asked.note = f" It cannot be kept: {error.strerror}. Mend the disk."
         else:
             self._audit("password chosen" if effect.what == "new password" else "logged in")
-            self._stack = [self._first, menu.main()]
+            host = (self._system.read("/proc/sys/kernel/hostname") or b"").decode().strip()
+            self._stack = [self._first, menu.main(host)]
 
     def _audit(self, result: str) -> None:
         audit.record(self._system, VERB, audit.who(), {}, result)
@@ -188,15 +240,15 @@ class Console:
     def _begin(self, run: Run) -> None:
         """Show what a verb would do before it does it; then let it, in a thread."""
         verb = run.verb
-        if verb.dangerous and not run.sure:
-            lines = [f"{verb.sense[:1].upper()}{verb.sense[1:]}.", verb.more]
-            self._stack.append(Question(verb.name, lines, run._replace(sure=True)))
+        sure = run.sure or verb.name in menu.AT_ONCE
+        if verb.dangerous and not sure and (run.seen or not verb.arguments):
+            self._stack.append(ends.question(run))
             return
-        dry = verb.changes and not run.sure
+        dry = verb.changes and not sure
         self._work = Work(verb, run.values, self._system, self._conf, dry=dry)
         self._begun = time.monotonic()
-        title = f"{verb.name}: what it would change" if dry else verb.name
-        self._stack.append(Working(title, can_stop="follow" in run.values))
+        title = f"{menu.titled(verb)}{': what it would change' if dry else ''}"
+        self._stack.append(Working(title, ends.stops(self._work)))
         self._draw()
         self._work.start()
 
@@ -205,54 +257,52 @@ class Console:
         assert isinstance(shown, Working)
         shown.lines = list(work.lines)
         shown.seconds = int(now - self._begun)
-        if shown.can_stop and now - self._touched > _IDLE_S:
-            self._leave()  # a log that somebody left on the screen
-            return
+        shown.endures = work.endures
         if shown.stopped:
             work.stop()
-        if work.is_over:
+        if work.is_over or (shown.stopped and work.may_be_left):
             self._work = None
             self._touched = now
             self._stack.pop()
-            self._ended(work)
+            if work.is_over:
+                self._ended(work)
+            elif not work.dry:
+                self._stack.append(ends.left(work))
 
     def _ended(self, work: Work) -> None:
-        if work.problems and self._stack and self._told(work):
+        if work.problems and self._told(work):
             return
-        if work.problems:
-            self._stack.append(Text(work.verb.name, [str(one) for one in work.problems]))
-        elif work.refusal:
-            self._stack.append(Text(work.verb.name, [f"{work.refusal}."]))
-        elif work.result is not None:
-            self._said(work, work.result)
+        if work.dry and work.result is not None:
+            self._stack.append(ends.preview(work, work.result))
+            return
+        if work.result is not None:
+            self._done_with(work, work.result)
+        self._stack.append(ends.told(work, self._system))
 
     def _told(self, work: Work) -> bool:
         """Show what was refused where it was typed."""
-        asked = self._stack[-1]
+        asked = next((one for one in reversed(self._stack) if isinstance(one, Form | Editor)), None)
+        if asked is None:
+            return False
+        del self._stack[self._stack.index(asked) + 1 :]
         if isinstance(asked, Form):
             asked.refuse(work.problems)
-            return True
-        if isinstance(asked, Editor):
-            asked.faults = [Fault(0, str(one)) for one in work.problems]
-            return True
-        return False
-
-    def _said(self, work: Work, result: Result) -> None:
-        if work.dry:
-            sure = Run(work.verb, work.values, sure=True)
-            # What would be written has been shown as a difference already.
-            lines = [*result.lines, *(one for one in work.would if "would write" not in one)]
-            title = f"{work.verb.name}: what it would change"
-            self._stack.append(Text(title, lines, sure, "Enter do it"))
-            return
-        while isinstance(self._stack[-1], Text | Question | Form | Editor | makers.Countdown):
-            self._stack.pop()  # what led here is done with
-        lines = [*work.lines, *result.lines]
-        if isinstance(result.data, dict) and result.data.get("confirmWithinSeconds"):
-            self._stack.append(makers.countdown(work.verb.name, lines, self._system))
         else:
-            big = work.verb.name == "platform register-info"
-            self._stack.append(Text(work.verb.name, lines or ["Done."], big=big))
+            asked.faults = [Fault(0, str(one)) for one in work.problems]
+        return True
+
+    def _done_with(self, work: Work, result: Result) -> None:
+        """Take away what led here; what was typed stays where it must be typed otherwise."""
+        done: tuple[type, ...] = (Text, Question, ends.Countdown)
+        if not result.code or not work.verb.changes:
+            done = (*done, Form, Editor)
+            waits = isinstance(result.data, dict) and result.data.get("confirmWithinSeconds")
+            self._drafts.applied(waits=bool(waits))
+        while isinstance(self._stack[-1], done):
+            self._stack.pop()
+        if work.verb.name == "confirm":
+            self._drafts.confirmed()
+        self._offered = self._offered and work.verb.name != "rollback"
 
 
 def _run(context: Context, values: Values) -> Result:

@@ -51,16 +51,22 @@ class Editor:
     asking: str | None = None  # what is searched for, while it is typed
     wanted: str = ""
     leaving: bool = False
+    begun: str | None = None  # a draft: what the text had become when it was left
+    is_kept: bool = False  # as a draft, while it is changed
     _undo: list[_State] = field(default_factory=list)
     _typing: bool = False
 
     def __post_init__(self) -> None:
-        self.lines = self.text.split("\n")
-        self.faults = self.judge(self.text)
+        self.lines = (self.text if self.begun is None else self.begun).split("\n")
+        self.faults = self.judge(self.now)
 
     @property
     def now(self) -> str:
         return "\n".join(self.lines)
+
+    @property
+    def is_changed(self) -> bool:
+        return self.now != self.text
 
     def view(self, size: Size) -> View:
         faults = self._fault_lines(size.columns)
@@ -68,17 +74,25 @@ class Editor:
         self.top = min(self.top, self.row)
         self.top = max(self.top, self.row - height + 1)
         width = size.columns - 6
-        self.left = max(0, self.column - width + 1)
+        # A step of half a screen: a line must not slide under each key.
+        half = width // 2
+        self.left = max(0, (self.column - width + 2 + half - 1) // half * half)
         wrong = {fault.line for fault in self.faults}
         body: list[Line] = []
         for number in range(self.top, min(self.top + height, len(self.lines))):
             mark = "!" if number + 1 in wrong else " "
-            text = self.lines[number].replace("\t", " ")[self.left : self.left + width]
+            text = self._cut(self.lines[number].replace("\t", " "), width)
             body.append((("", f"{number + 1:4}{mark} "), ("", text)))
         body += [plain("")] * (height - len(body))
         cursor = (6 + self.column - self.left, self.row - self.top)
         return framed(size, self.title, [*body, *faults], self._keys(), note=self._note(),
                       cursor=cursor)  # fmt: skip
+
+    def _cut(self, line: str, width: int) -> str:
+        """Return what of a line is in sight; < and > stand where it goes on."""
+        text = line[self.left : self.left + width]
+        text = f"<{text[1:]}" if self.left and text else text
+        return f"{text[:-1]}>" if len(line) > self.left + width else text
 
     def _fault_lines(self, columns: int) -> list[Line]:
         if not self.faults:
@@ -115,7 +129,7 @@ class Editor:
             return Back() if key in ("y", "Y") else None
         self.note = ""
         if key == "esc":
-            if self.now == self.text:
+            if not self.is_changed:
                 return Back()
             self.leaving = True
         elif key in ("f2", "ctrl s"):

@@ -13,6 +13,7 @@ from appliance.view import Size, View, body_rows
 __all__ = [
     "Back",
     "Effect",
+    "Forget",
     "Open",
     "Repaint",
     "Run",
@@ -37,11 +38,12 @@ class Open(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Carry out a verb. `sure`: it has been shown and agreed to."""
+    """Carry out a verb. `seen`: what it would change was shown; `sure`: it was agreed to."""
 
     verb: Verb
     values: Values
     sure: bool = False
+    seen: bool = False
 
 
 class Submit(NamedTuple):
@@ -51,15 +53,21 @@ class Submit(NamedTuple):
     text: str
 
 
+class Forget(NamedTuple):
+    """Remove the draft at `path`, and leave this screen."""
+
+    path: str
+
+
 class Repaint(NamedTuple):
     """Draw everything anew: something else wrote to the terminal."""
 
 
-Effect: TypeAlias = Back | Open | Run | Submit | Repaint | None
+Effect: TypeAlias = Back | Forget | Open | Run | Submit | Repaint | None
 
 
 class Screen(Protocol):
-    """What the console needs of a screen."""
+    """What the console needs of a screen; one may have `tick`, which is asked in each turn."""
 
     def view(self, size: Size) -> View: ...
 

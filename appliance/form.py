@@ -25,7 +25,8 @@ class Field:
     """One value while it is typed. `judge` returns what is wrong with a text, "" if nothing.
 
     `choices` are gone through with Left and Right. `secret` is typed unseen. `paste` takes several
-    lines, on a screen of its own. `place` is the name that a Problem has for it.
+    lines, on a screen of its own. `place` is the name that a Problem has for it. `same_as` is the
+    field of a new secret that this one must repeat: nobody sees what they mistyped.
     """
 
     place: str
@@ -40,6 +41,7 @@ class Field:
     paste: bool = False
     required: bool = False
     refused: str = ""
+    same_as: Field | None = None
     begun_with: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +52,9 @@ class Field:
         """What is wrong with it now, and how to correct it."""
         if self.refused:
             return self.refused
+        if self.same_as is not None:
+            same = self.text == self.same_as.text
+            return "" if same else "is not the same as above. Type it again, or both."
         if self.required and not self.text.strip():
             return f"is needed. Give {self.range or 'a value'}."
         return self.judge(self.text) if self.text.strip() else ""
@@ -65,8 +70,11 @@ class Field:
             count = len(self.text.splitlines())
             return f"({count} lines)" if count else "(none: Enter to paste)"
         if self.choices:
-            return f"< {self.text or self.default or '-'} >"
-        return self.text[max(0, len(self.text) - width + 1) :]
+            default = self.default if self.default in self.choices else "-"
+            return f"< {self.text or default} >"
+        return (
+            self.text if len(self.text) < width else f"<{self.text[len(self.text) - width + 2 :]}"
+        )
 
 
 @dataclass
@@ -79,11 +87,19 @@ class Form:
     chosen: int = 0
     note: str = ""
     tried: bool = False  # somebody wanted to go on: what is missing is shown, too
+    about: str = ""
+    others: Sequence[str] = ()  # what was refused and is of no field
 
     def view(self, size: Size) -> View:
         width = max((len(one.label) for one in self.fields), default=0)
         room = size.columns - width - 6
         body: list[Line] = [plain("")]
+        if self.about:
+            body += [plain(f" {row}") for row in wrapped(self.about, size.columns - 2)]
+            body += [plain("")]
+        for text in self.others:
+            rows = wrapped(f"! {text}", size.columns - 2, "  ")
+            body += [plain(f" {row}", "strong") for row in rows]
         at: list[int] = []
         for number, one in enumerate(self.fields):
             at.append(len(body))
@@ -91,19 +107,22 @@ class Form:
         here = self.fields[self.chosen]
         help_lines = _help(here, size.columns - 2)
         height = body_rows(size) - _HELP_ROWS - 1
-        top = max(0, min(at[self.chosen] - height // 2, len(body) - height))
+        last = len(body) if self.chosen + 1 == len(self.fields) else at[self.chosen + 1]
+        top = max(0, min(max(last - height, at[self.chosen] - height // 2), len(body) - height))
         shown = body[top : top + height]
         shown += [plain("")] * (height - len(shown))
         shown.append(plain("-" * size.columns))
         shown += [plain(f" {text}") for text in help_lines]
         column = width + 5 + (0 if here.choices else len(here.shown(room)))
-        keys = "Up/Down field   Enter next   F2 or Ctrl-S go on   Ctrl-U empty   Esc leave"
-        if here.choices:
-            keys = "Up/Down field   Left/Right choose   F2 or Ctrl-S go on   Esc leave"
-        elif here.paste:
-            keys = "Up/Down field   Enter paste   F2 or Ctrl-S go on   Ctrl-U empty   Esc leave"
         cursor = (column, at[self.chosen] - top)
-        return framed(size, self.title, shown, keys, note=self.note or self._state(), cursor=cursor)
+        note = self.note or self._state()
+        return framed(size, self.title, shown, self._keys(here), note=note, cursor=cursor)
+
+    def _keys(self, here: Field) -> str:
+        is_last = self.chosen + 1 == len(self.fields)
+        enter = "Enter paste" if here.paste else "Enter go on" if is_last else "Enter next"
+        edit = "Left/Right choose" if here.choices else "Ctrl-U empty"
+        return f"Up/Down field   {enter}   {edit}   F2 or Ctrl-S go on   Esc leave"
 
     def _rows(self, number: int, one: Field, width: int, room: int) -> list[Line]:
         mark = ">" if number == self.chosen else " "
@@ -137,7 +156,9 @@ class Form:
         elif key == "enter":
             if here.paste:
                 return Open("paste", here)
-            self.chosen = (self.chosen + 1) % count
+            if self.chosen + 1 == count:
+                return self._go_on()
+            self.chosen += 1
         else:
             self._typed(here, key)
         return None
@@ -155,6 +176,7 @@ class Form:
         if here.text != before:
             here.refused = ""
             self.note = ""
+            self.others = ()
 
     def _go_on(self) -> Effect:
         wrong = [number for number, one in enumerate(self.fields) if one.wrong]
@@ -163,15 +185,22 @@ class Form:
             self.chosen = wrong[0]
             self.note = f" {len(wrong)} to correct first (!)"
             return None
+        self.others = ()
         return self.submit(self.fields)
 
     def refuse(self, problems: Iterable[Problem]) -> None:
-        """Show each problem beside its field; those of no field in the note."""
+        """Show each problem beside its field; those of no field above all of them.
+
+        Where one value only was given, what is wrong is wrong with that one.
+        """
+        given = [number for number, one in enumerate(self.fields) if one.text.strip()]
         rest = []
         first: int | None = None
         for problem in problems:
             text = f"{problem.message}. {problem.remedy}"
             number = self._field_of(problem.place)
+            if number is None and len(given) == 1:
+                number = given[0]
             if number is None:
                 rest.append(f"{problem.place}: {text}")
                 continue
@@ -179,19 +208,26 @@ class Form:
             first = number if first is None else min(first, number)
         if first is not None:
             self.chosen = first
-        self.note = f" {rest[0]}" if rest else ""
+        self.others = rest
+        self.note = " Not possible so: see above (!)" if rest else ""
 
     def _field_of(self, place: str) -> int | None:
         wanted = _folded(place)
         for number, one in enumerate(self.fields):
             if _folded(one.place) == wanted:
                 return number
-        last = wanted.rpartition(".")[2]
-        for number, one in enumerate(self.fields):
-            name = _folded(one.place).rpartition(".")[2]
-            if last.rstrip("s") == name.rstrip("s"):
-                return number
+        # "network.interfaces.eth0.addresses.2" is the field "address".
+        parts = [part for part in wanted.split(".") if not part.isdigit()]
+        for part in reversed(parts):
+            for number, one in enumerate(self.fields):
+                if _stem(part) == _stem(_folded(one.place).rpartition(".")[2]):
+                    return number
         return None
+
+
+def _stem(name: str) -> str:
+    """Return a name without its plural: addresses, keys."""
+    return name.removesuffix("es") if name.endswith("sses") else name.removesuffix("s")
 
 
 def _folded(place: str) -> str:
@@ -203,8 +239,10 @@ def _folded(place: str) -> str:
 def _turned(one: Field, key: str) -> str:
     """Return the choice that Left, Right, Space or its first letter leads to."""
     now = one.text or one.default
-    at = one.choices.index(now) if now in one.choices else 0
+    if key in ("left", "right", " ") and now not in one.choices:
+        return one.choices[-1 if key == "left" else 0]
     if key in ("left", "right", " "):
+        at = one.choices.index(now)
         return one.choices[(at + (-1 if key == "left" else 1)) % len(one.choices)]
     if key == "ctrl u":
         return one.begun_with

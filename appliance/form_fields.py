@@ -17,19 +17,36 @@ from proxy.declaration import Declaration
 from proxy.declarations import DECLARATIONS
 from proxy.values import from_text
 
-__all__ = ["changes", "of_section", "of_verb", "values"]
+__all__ = ["changes", "of_section", "of_verb", "repeated", "values"]
 
 _NO_YES: Final = ("no", "yes")
+_AGAIN: Final = " again"
+_NONE: Final = ("''", '""')  # as on the command line: not "as it is", but nothing
+# These ask for a passphrase that is known; every other secret is a new one.
+_KNOWN_SECRETS: Final = frozenset({"backup restore"})
 
 
 def of_verb(verb: Verb) -> list[Field]:
-    """Return one field for each argument of a verb."""
-    return [_of_argument(one) for one in verb.arguments]
+    """Return one field for each argument of a verb; a new secret has a second one."""
+    fields: list[Field] = []
+    for one in verb.arguments:
+        fields.append(_of_argument(one))
+        if one.kind == "secret" and verb.name not in _KNOWN_SECRETS:
+            fields.append(repeated(fields[-1]))
+    return fields
+
+
+def repeated(first: Field) -> Field:
+    """Return the field that a new secret is typed into once more."""
+    sense = "The same once more: what is typed is not shown."
+    place = f"{first.place}{_AGAIN}"
+    return Field(place, f"{first.label} again", sense=sense, secret=True, same_as=first)
 
 
 def _of_argument(one: Argument) -> Field:
     choices = _NO_YES if one.kind == "flag" else one.choices
-    sense = one.sense[:1].upper() + one.sense[1:] + "."
+    sense = one.sense.replace("repeatable; ", "").replace("; repeatable", "")
+    sense = sense[:1].upper() + sense[1:] + "."
     if one.kind == "list":
         sense += " Several are separated by commas."
     return Field(
@@ -38,12 +55,30 @@ def _of_argument(one: Argument) -> Field:
         sense=sense,
         range=one.range or (", ".join(choices) if choices else ""),
         default="no" if one.kind == "flag" else one.default,
-        judge=lambda text: _number_wrong(one, text) if one.kind == "number" else "",
+        judge=lambda text: _wrong(one, text),
         choices=choices,
         secret=one.kind == "secret",
         paste=one.kind == "lines",
         required=one.required,
     )
+
+
+def _wrong(one: Argument, text: str) -> str:
+    """Return what is wrong with one text alone, and the way to correct it."""
+    if one.kind == "number":
+        return _number_wrong(one, text)
+    if one.check is None:
+        return ""
+    value = _value(one, text)
+    remedy = f"Give {one.range}." if one.range else "See the line below."
+    for part in value if isinstance(value, tuple) else (value,) if value else ():
+        try:
+            one.check(part)
+        except ValueError as error:
+            return (
+                f"{part!r} {error}. {remedy}" if isinstance(value, tuple) else f"{error}. {remedy}"
+            )
+    return ""
 
 
 def _number_wrong(one: Argument, text: str) -> str:
@@ -58,9 +93,8 @@ def _number_wrong(one: Argument, text: str) -> str:
 
 def values(verb: Verb, fields: Sequence[Field]) -> Values:
     """Return what was typed as the verb's values; what was left empty is None."""
-    return {
-        one.name: _value(one, field.text) for one, field in zip(verb.arguments, fields, strict=True)
-    }
+    texts = {one.place: one.text for one in fields}
+    return {one.name: _value(one, texts[one.name]) for one in verb.arguments}
 
 
 def _value(one: Argument, text: str) -> Any:
@@ -74,6 +108,8 @@ def _value(one: Argument, text: str) -> Any:
     text = text.strip()
     if not text:
         return None
+    if text in _NONE:
+        return () if one.kind == "list" else ""
     if one.kind == "number":
         return int(text)
     if one.kind == "list":

@@ -6,6 +6,7 @@ would be lost, so a test compares the two.
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from appliance.effects import Open
@@ -13,7 +14,17 @@ from appliance.screens import Entry, Menu
 from appliance.verb import Verb
 from appliance.verbs import VERBS
 
-__all__ = ["HIDDEN", "TOPICS", "Topic", "main", "of_topic", "verbs_of"]
+__all__ = [
+    "AT_ONCE",
+    "HIDDEN",
+    "TOPICS",
+    "Topic",
+    "main",
+    "of_topic",
+    "pointed",
+    "titled",
+    "verbs_of",
+]
 
 
 class Topic(NamedTuple):
@@ -47,6 +58,12 @@ TOPICS: Final = (
 )
 # The console itself does these: it is one, and it asks about every change that waits.
 HIDDEN: Final = frozenset({"console", "waiting", "confirm", "rollback", "recover"})
+# What these would do is no difference, or one that the second time comes out otherwise: a key, a
+# request, a file with another name.
+AT_ONCE: Final = frozenset({"bundle", "backup create", "certificate request", "password set"})
+_NAMES: Final = "|".join(sorted((verb.name for verb in VERBS), key=len, reverse=True))
+_COMMAND: Final = re.compile(rf"`(?:agent-proxy-appliance )?({_NAMES})([^`]*)`")
+_BARE: Final = re.compile(rf"^(?:agent-proxy-appliance )?({_NAMES})\b")
 
 
 def verbs_of(topic: Topic) -> list[Verb]:
@@ -59,10 +76,33 @@ def verbs_of(topic: Topic) -> list[Verb]:
     ]
 
 
-def main() -> Menu:
-    """Return the menu that one sees after the log-in."""
+def main(host: str = "") -> Menu:
+    """Return the menu that one sees after the log-in, with the name of this machine."""
     entries = [Entry(one.name, one.sense, Open("topic", one)) for one in TOPICS]
-    return Menu("Agent proxy appliance", entries, back="Esc log out")
+    title = f"Agent proxy appliance {host}".rstrip()
+    return Menu(title, entries, back="Esc log out")
+
+
+def titled(verb: Verb) -> str:
+    return f"{verb.name[:1].upper()}{verb.name[1:]}"
+
+
+def pointed(text: str) -> str:
+    """Return a text that names verbs as commands so that it names their places in the menu."""
+    text = _COMMAND.sub(lambda found: _place(found[1]) + found[2], text)
+    if text.startswith("WARNING"):
+        said, colon, remedy = text.rpartition(": ")
+        return said + colon + _BARE.sub(lambda found: _place(found[1]), remedy)
+    return text
+
+
+def _place(name: str) -> str:
+    """Return "menu 2.3 settings set"."""
+    for number, topic in enumerate(TOPICS, 1):
+        for inner, verb in enumerate(verbs_of(topic), 1):
+            if verb.name == name:
+                return f"menu {number}.{inner} {name}"
+    return name
 
 
 def of_topic(topic: Topic) -> Menu:

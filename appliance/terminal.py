@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import select
+import signal
 import sys
 from collections.abc import Hashable, Iterator
 from typing import Final
@@ -28,7 +29,7 @@ _PALETTE: Final = (
 _RESIZED: Final = "window resize"
 # A lone Esc is told from the beginning of an arrow key by what follows within this time.
 _ESCAPE_WAIT_S: Final = 0.1
-_TICK_S: Final = 0.2
+_TICK_S: Final = 0.1
 _ESCAPE, _LONGEST_SEQUENCE = 27, 6
 
 
@@ -45,11 +46,14 @@ class Terminal:
     def __init__(self) -> None:
         self._screen = _Quiet(sys.stdin, sys.stdout, False, False)
         self._shown: tuple[View, Size] | None = None
+        self._gone = False
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Terminal]:
         """Take the terminal, and give it back as it was, whatever happens."""
         screen = self._screen
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, self._hung_up)
         screen.set_terminal_properties(colors=1)
         screen.register_palette(_PALETTE)
         screen.start(alternate_buffer=True)
@@ -58,6 +62,10 @@ class Terminal:
             yield self
         finally:
             screen.stop()
+
+    def _hung_up(self, number: int, frame: object) -> None:
+        """The line broke, or the machine goes down: `keys` says so, so that work can end well."""
+        self._gone = True
 
     def size(self) -> Size:
         columns, rows = self._screen.get_cols_rows()
@@ -91,10 +99,12 @@ class Terminal:
         self._screen.clear()
 
     def keys(self) -> list[str]:
-        """Return the keys that were pressed, waiting a fifth of a second for the first.
+        """Return the keys that were pressed, waiting a tenth of a second for the first.
 
         Raises: EOFError when the terminal is gone.
         """
+        if self._gone:
+            raise EOFError("hung up")
         codes = self._codes(_TICK_S)
         if _ESCAPE in codes[-_LONGEST_SEQUENCE:]:
             codes += self._codes(_ESCAPE_WAIT_S)  # an Esc, or the begin of an arrow key

@@ -18,6 +18,7 @@ __all__ = [
     "Style",
     "View",
     "framed",
+    "noted",
     "plain",
     "too_small",
     "visible",
@@ -54,11 +55,17 @@ def visible(text: str) -> str:
 
 
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
-    """Return `text` cut into lines of at most `width`, between words where that is possible."""
+    """Return `text` cut into lines of at most `width`, between words where that is possible.
+
+    What it begins with in blanks it keeps, and each further line has `indent` more.
+    """
+    shown = visible(text)
+    begin = " " * min(len(shown) - len(shown.lstrip(" ")), width // 2)
+    indent = begin + indent
     lines: list[str] = []
     line = ""
-    for word in visible(text).split(" "):
-        joined = f"{line} {word}" if line else word
+    for word in shown.lstrip(" ").split(" "):
+        joined = f"{line} {word}" if line else begin + word
         if len(joined) <= width:
             line = joined
             continue
@@ -100,6 +107,13 @@ def framed(
         column, row = cursor[0], cursor[1] - top
         cursor = (min(column, size.columns - 1), row + 1) if 0 <= row < room else None
     return View(tuple(lines), cursor)
+
+
+def noted(view: View, note: str) -> View:
+    """Return a framed view with another note."""
+    *above, _, keys = view.lines
+    width = sum(len(text) for _, text in keys)
+    return view._replace(lines=(*above, plain(note[:width], "strong"), keys))
 
 
 def body_rows(size: Size) -> int:

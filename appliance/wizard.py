@@ -13,12 +13,12 @@ from typing import Final
 from appliance import answers, first_boot, passwords
 from appliance.effects import Effect, Run
 from appliance.form import Field, Form
-from appliance.form_fields import of_section
+from appliance.form_fields import of_section, repeated
 from appliance.system import System
-from appliance.verb import Context
+from appliance.verb import Context, Values
 from appliance.verbs import named
 
-__all__ = ["form", "is_set_up", "lines"]
+__all__ = ["form", "is_set_up", "lines", "shown"]
 
 _ASKED: Final = (
     "console.password",
@@ -52,11 +52,17 @@ def lines(system: System) -> list[str]:
 
 def form(context: Context) -> Form:
     """Return the form of the first boot; what was found wrong before stands beside its field."""
-    fields = [_field(name) for name in _ASKED]
+    fields = [one for name in _ASKED for one in _fields(name)]
     made = Form("First boot: a few questions", fields, _submit)
     made.refuse(one for one in first_boot.state(context.system).problems if one.value)
     made.chosen = 0
     return made
+
+
+def _fields(name: str) -> list[Field]:
+    """Return the field of an answer; what is typed unseen and chosen here is typed twice."""
+    first = _field(name)
+    return [first, repeated(first)] if name == "console.password" else [first]
 
 
 def _field(name: str) -> Field:
@@ -88,7 +94,19 @@ def _password_wrong(text: str) -> str:
     return " ".join(f"{one.message}. {one.remedy}" for one in passwords.problems(text))
 
 
+def shown(values: Values) -> list[str]:
+    """Return the answers as they were typed; nothing of what was typed unseen."""
+    given = json.loads(str(values["answers"]))["agent-proxy"]
+    known = [name for name in _ASKED if name in given]
+    width = max(map(len, known), default=0)
+    unseen = ("password", "secret")
+    return [
+        f"  {name:<{width}}  {'(not shown)' if name.endswith(unseen) else given[name]}"
+        for name in known
+    ]
+
+
 def _submit(fields: Sequence[Field]) -> Effect:
     """Hand the answers over as user data is written; no password touches a disk."""
-    given = {one.place: one.text for one in fields if one.text.strip()}
+    given = {one.place: one.text for one in fields if one.text.strip() and one.same_as is None}
     return Run(named("first-boot run"), {"answers": json.dumps({"agent-proxy": given})})

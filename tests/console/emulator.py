@@ -38,35 +38,22 @@ KEYS: Final = {
 }
 
 
-class Emulator:
-    """The console in a process of its own, on a terminal of `columns` x `rows`."""
+class Glass:
+    """What a terminal of `columns` x `rows` shows, of which `fd` is the other end.
 
-    def __init__(
-        self, root: Path, *, term: str = "vt100", columns: int = 80, rows: int = 24,
-        new: bool = False, program: str = "tests.console",
-    ) -> None:  # fmt: skip
+    `into` is where keys go, if that is another descriptor.
+    """
+
+    def __init__(self, fd: int, columns: int = 80, rows: int = 24, *, into: int = -1) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self._fd = fd
+        self._into = fd if into < 0 else into
         self.sent = b""
-        main, side = pty.openpty()
-        self._fd = main
-        self.resize(columns, rows)
-        self.errors = root / "console.err"
-        with open(self.errors, "ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", program, str(root), "--recorded", *["--new"] * new],
-                stdin=side, stdout=side, stderr=errors, env={**os.environ, "TERM": term},
-                start_new_session=True, preexec_fn=_takes_terminal,
-            )  # fmt: skip
-        os.close(side)
 
     def resize(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.screen.resize(rows, columns)
-
-    def resized(self, columns: int, rows: int) -> None:
-        self.resize(columns, rows)
-        os.killpg(self.process.pid, signal.SIGWINCH)
 
     def read(self, wait_s: float = 0.05) -> bool:
         """Take in what came; False: nothing did."""
@@ -87,12 +74,16 @@ class Emulator:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def until(self, what: str, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE_S
+    def complaints(self) -> str:
+        """Return what whoever is behind the terminal has said elsewhere."""
+        return ""
+
+    def until(self, what: str, condition: Callable[[], bool], patience_s: float = 0) -> None:
+        deadline = time.monotonic() + (patience_s or PATIENCE_S)
         while not condition():
             self.read()
             if time.monotonic() > deadline:
-                raise AssertionError(f"never: {what}\n{self.text}\n{self.errors.read_text()}")
+                raise AssertionError(f"never: {what}\n{self.text}\n{self.complaints()}")
 
     def shows(self, text: str) -> None:
         """Wait until the screen has `text`, and what comes with it."""
@@ -103,17 +94,47 @@ class Emulator:
     def press(self, *keys: str) -> None:
         """Press keys by name, or type text. An Esc is let be one, not the begin of an arrow."""
         for key in keys:
-            os.write(self._fd, KEYS.get(key, key).encode())
+            os.write(self._into, KEYS.get(key, key).encode())
             if key == "esc":
                 time.sleep(0.2)
             else:
                 self.read(0.02)
 
     def close(self) -> None:
+        os.close(self._fd)
+
+
+class Emulator(Glass):
+    """The console in a process of its own, for the machine below `root`."""
+
+    def __init__(
+        self, root: Path, *, term: str = "vt100", columns: int = 80, rows: int = 24,
+        new: bool = False, program: str = "tests.console",
+    ) -> None:  # fmt: skip
+        main, side = pty.openpty()
+        super().__init__(main, columns, rows)
+        self.resize(columns, rows)
+        self.errors = root / "console.err"
+        with open(self.errors, "ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", program, str(root), "--recorded", *["--new"] * new],
+                stdin=side, stdout=side, stderr=errors, env={**os.environ, "TERM": term},
+                start_new_session=True, preexec_fn=_takes_terminal,
+            )  # fmt: skip
+        os.close(side)
+
+    def resized(self, columns: int, rows: int) -> None:
+        self.resize(columns, rows)
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def complaints(self) -> str:
+        return self.errors.read_text()
+
+    def close(self) -> None:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._fd)
+        super().close()
 
 
 def _takes_terminal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from appliance import commit, first_boot, login
+from appliance import commit, draft, first_boot, login
 from appliance.console import Console
+from appliance.editor import Editor
 from appliance.effects import Run
+from appliance.errors import Refusal
 from appliance.plan import Plan, Write
 from appliance.screens import Menu, Text, Working
 from appliance.verb import CONF, Argument, Context, Result, Values, Verb
+from appliance.verbs import VERBS, named
 from appliance.view import Size, View
 from tests.unit.appliance.machines import Machine, recorded
 
@@ -134,8 +138,8 @@ def test_who_was_cut_off_is_asked_after_the_log_in(machine: Machine, key: str, s
 def test_the_first_screen_says_that_a_change_waits(machine: Machine) -> None:
     pending(machine)
     console, _ = begun(machine)
-    console._gather()
-    assert "network eth0 is not confirmed yet" in console._first.lines[0]
+    console._show_first()
+    assert "network eth0 is not confirmed" in console._first.lines[0]
 
 
 def test_a_defect_on_a_screen_logs_out_and_is_over_then(
@@ -180,6 +184,157 @@ def test_an_open_screen_is_left_after_ten_minutes_without_a_key(machine: Machine
     assert console._stack == [console._first]
 
 
+def test_whoever_is_idle_is_warned_and_any_key_only_stays(machine: Machine) -> None:
+    console, desk = logged_in(machine)
+    console._touched -= 545
+    console._turn()
+    assert re.search("Log-out in [1-5]?[0-9] s", desk.now)
+    desk.keys_left = ["1"]
+    console._turn()
+    console._turn()
+    assert "Log-out" not in desk.now
+    assert len(console._stack) == 2, "the key was for staying, not for the menu"
+    console._touched -= 601
+    console._turn()
+    assert console._stack == [console._first]
+
+
+def edit(console: Any, desk: Desk) -> None:
+    desk.keys_left = ["2", "4"]
+    until(console, lambda: isinstance(console._stack[-1], Editor))
+    desk.keys_left = ["#", "!"]
+    until(console, lambda: not desk.keys_left)
+
+
+@pytest.mark.parametrize("end", ["idle", "hung up", "defect"])
+def test_an_edited_file_survives_every_log_out(machine: Machine, end: str) -> None:
+    console, desk = logged_in(machine)
+    edit(console, desk)
+    if end == "idle":
+        console._touched -= 545
+        console._turn()
+        assert "the edited proxy.ini is kept" in desk.now
+        console._touched -= 601
+        console._turn()
+    elif end == "hung up":
+        desk.keys = lambda: (_ for _ in ()).throw(EOFError)  # type: ignore[method-assign]
+        console.run()
+    else:
+        console._leave()
+    kept = draft.newest(machine)
+    assert kept is not None and kept.text.startswith("#!")
+    assert console._stack == [console._first]
+
+    console, desk = logged_in(machine)
+    until(console, lambda: "A draft of proxy.ini is kept" in desk.now)
+    desk.keys_left = ["enter"]
+    until(console, lambda: isinstance(console._stack[-1], Editor))
+    assert console._stack[-1].lines[0].startswith("#!")
+    desk.keys_left = ["esc", "y"]
+    until(console, lambda: not desk.keys_left)
+    console._turn()
+    assert draft.newest(machine) is None
+
+
+def test_a_draft_is_left_for_later_or_discarded(machine: Machine) -> None:
+    console, desk = logged_in(machine)
+    edit(console, desk)
+    console._leave()
+    machine.write(CONF, (machine.read(CONF) or b"") + b"# since\n", mode=0o640)
+    console, desk = logged_in(machine)
+    until(console, lambda: "proxy.ini was changed since" in desk.now)
+    desk.keys_left = ["2"]
+    until(console, lambda: len(console._stack) == 2)
+    assert draft.newest(machine) is not None
+    console, desk = logged_in(machine)
+    desk.keys_left = ["3"]
+    until(console, lambda: draft.newest(machine) is None)
+
+
+def test_what_changes_nothing_is_left_at_once_with_what_it_said(machine: Machine) -> None:
+    console, desk = logged_in(machine)
+    verb = Verb("slow", "take long", lambda context, values: _never(context))
+    console._begin(Run(verb, {}))
+    until(console, lambda: "halfway" in desk.now)
+    assert "Esc or Ctrl-C end it" in desk.now
+    desk.keys_left = ["ctrl c"]
+    until(console, lambda: isinstance(console._stack[-1], Text))
+    console._turn()
+    assert "halfway" in desk.now and "Stopped" in desk.now
+
+
+def _never(context: Context) -> Result:
+    context.progress("halfway")
+    while not context.stop():
+        threading.Event().wait(0.01)
+    return Result()
+
+
+def test_what_changes_something_is_waited_for_and_says_why_it_cannot_be_stopped(
+    machine: Machine,
+) -> None:
+    console, desk = logged_in(machine)
+    go_on, reached = threading.Event(), threading.Event()
+
+    def run(context: Context, values: Values) -> Result:
+        while not context.stop():
+            threading.Event().wait(0.01)
+        context.endures("it has switched")
+        reached.set()
+        go_on.wait(30)
+        return Result(("over",))
+
+    console._begin(Run(Verb("slow", "take long", run, changes=True), {}, sure=True))
+    until(console, lambda: "what was begun is taken back" in desk.now)
+    desk.keys_left = ["esc"]
+    until(console, reached.is_set)
+    until(console, lambda: "(it has switched)" in desk.now)
+    assert "this cannot be stopped" in desk.now
+    console._touched -= 700
+    console._turn()
+    assert console._work is not None, "nobody is logged out while something is changed"
+    go_on.set()
+    until(console, lambda: isinstance(console._stack[-1], Text))
+
+
+def test_a_change_that_is_stopped_is_taken_back(machine: Machine) -> None:
+    before = machine.content()
+    for verb, values in (
+        ("settings set", {"name": "proxy.id", "value": ("45BCEBB32AA9",)}),
+        ("time set", {"timezone": "Etc/UTC", "server": ("ntp.example.com",)}),
+        ("services restart", {"name": "worker-0"}),
+        ("services rolling-restart", {}),
+        ("bundle", {}),
+    ):
+        context = Context(machine, CONF, machine.now, stop=lambda: True)
+        with pytest.raises(Refusal, match="stopped"):
+            named(verb).run(context, values)
+        assert machine.content() == before, verb
+
+
+def test_every_verb_that_changes_something_can_be_stopped_or_says_why_not(
+    machine: Machine,
+) -> None:
+    """Those that are stopped are the ones that end in commit, and the few of the test above."""
+    told = {verb.name for verb in VERBS if verb.endures}
+    assert told == {
+        "confirm", "rollback", "recover", "restart", "shutdown", "factory-reset",
+        "first-boot run", "upgrade rollback", "services start",
+    }  # fmt: skip
+    assert not [verb.name for verb in VERBS if verb.endures and not verb.changes]
+
+
+def test_a_damaged_journal_locks_nobody_out(machine: Machine) -> None:
+    machine.write(f"{commit.FOLDER}/journal.json", b"{")
+    console, desk = begun(machine)
+    console._show_first()
+    console._turn()
+    assert "cannot be read" in desk.now
+    console, _ = logged_in(machine)
+    console._turn()
+    assert isinstance(console._stack[-1], Menu)
+
+
 def test_typed_answers_of_the_first_boot_touch_no_disk_before_they_are_agreed_to(
     machine: Machine,
 ) -> None:
@@ -195,7 +350,7 @@ def test_typed_answers_of_the_first_boot_touch_no_disk_before_they_are_agreed_to
         "platform.networks": "8.7.6.5",
     }
     for one in console._stack[-1].fields:
-        one.text = given.get(one.place, "")
+        one.text = given.get(one.place.removesuffix(" again"), "")
     desk.keys_left = ["f2"]
     until(console, lambda: "what it would change" in desk.now and "Enter do it" in desk.now)
     assert not any("transaction" in line for line in console._stack[-1].lines)

@@ -29,8 +29,8 @@ _VERBS = (
     "verbs"
 ).split()
 _CONSOLE = (
-    "view effects screens entry form form_fields editor menu wizard makers work terminal console "
-    "cli_values cli"
+    "view effects screens entry form form_fields editor menu telling draft wizard makers work ends "
+    "terminal console cli_values cli"
 ).split()
 _ORDER = _VALUES + _WORLD + _VERBS + _CONSOLE
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")

@@ -350,7 +350,7 @@ class TestWork:
         work.start()
         deadline = time.monotonic() + 30
         while not work.is_over and time.monotonic() < deadline:
-            work._thread.join(0.1)
+            work.join(0.1)
         assert work.is_over
         return work
 
@@ -369,15 +369,15 @@ class TestWork:
         work = Work(self.verb(slow), {}, system, "", dry=False)
         work.start()
         while not work.lines:
-            work._thread.join(0.01)
-        screen = Working("slow", can_stop=True, lines=list(work.lines))
+            work.join(0.01)
+        screen = Working("slow", "end it", lines=list(work.lines))
         assert "half" in text(screen.view(SMALL))
         assert "working" in text(screen.view(SMALL))
         screen.key("esc")
         assert screen.stopped
         assert "ending" in text(screen.view(SMALL))
         work.stop()
-        work._thread.join(30)
+        work.join(30)
         assert work.is_over and work.result == Result(("done",))
 
     def test_a_defect_is_said_and_ends_nothing_else(

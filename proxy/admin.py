@@ -172,6 +172,7 @@ _SHOWN_OF_WORKER: Final = (
     "readyProblems",
     "draining",
     "reloadProblems",
+    "configDigest",
     "connections",
     "connectionsLimit",
     "idleConnections",

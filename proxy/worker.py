@@ -53,6 +53,8 @@ def run(conf_path: str, number: int) -> int:
     """Run worker `number` until SIGTERM; return the exit code: 0 drained, 2 cannot start."""
     logs.start("info", "plain", number)
     logs.leave_no_core()
+    asked_early: list[int] = []  # SIGHUP would end a process that has no handler yet
+    signal.signal(signal.SIGHUP, lambda *_: asked_early.append(1))
     hub: Any = gevent.get_hub()  # a method that is meant to be replaced
     hub.print_exception = logs.uncaught_in_greenlet
     try:
@@ -68,6 +70,8 @@ def run(conf_path: str, number: int) -> int:
     except OSError as error:
         _log.error("cannot start: %s", error)
         return 2
+    if asked_early:  # the file may have been read before it was changed
+        worker.reload()
     worker.serve()
     return 0
 
@@ -146,6 +150,10 @@ class Worker:
         """What an operator should know although it stops nothing."""
         days = int((self.node.tls.expires_at - time.time()) // 86400)
         warnings = cautions.of(self.node.settings)
+        wanted, most = self.node.settings.limits.connections, self.places.most
+        if most < wanted:
+            text = f"only {most} of [limits] connections = {wanted} fit into the descriptors"
+            warnings.append(f"{text}; raise LimitNOFILE of the service and restart it")
         if 0 <= days < _SOON_DAYS:
             warnings.append(f"the certificate ends in {days} days")
         warnings += [f"reload changed nothing: {problem}" for problem in self.reload_problems]
@@ -267,9 +275,10 @@ class Worker:
     # Reload and drain.
 
     def _on_hup(self) -> None:
-        gevent.spawn(self._reload)
+        gevent.spawn(self.reload)
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the configuration again; a bad one changes nothing."""
         try:
             settings = configuration.load(self._conf_path)
             node = Node(settings)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import signal
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +47,48 @@ def hang_up(node: Node, *, well: bool = True) -> None:
         )
     else:
         eventually(lambda: node.worker.log.count("reload changed nothing") > log, "it is refused")
+
+
+def test_a_hang_up_during_the_start_ends_nothing_and_is_heeded(node: Node) -> None:
+    """The file may have been read before it was changed; the signal's own way is to kill.
+
+    The secret comes from a pipe: the worker is still reading its configuration when it is told.
+    """
+    pipe = node.home / "var" / "pipe"
+    os.mkfifo(pipe)
+    text = node.conf.read_text()
+    secret = re.search(r"^secret = (.*)$", text, re.M)
+    assert secret is not None
+    node.conf.write_text(text.replace(secret[0], f"secret_file = {pipe}"))
+    starting = threading.Thread(target=node.start, args=(1,))
+    starting.start()
+    try:
+        with open(pipe, "w") as end:  # returns once the worker reads
+            (pid,) = _workers("1")
+            os.kill(pid, signal.SIGHUP)
+            pipe.unlink()
+            pipe.write_text(secret[1])  # for the second time that it reads
+            end.write(secret[1])
+    finally:
+        starting.join()
+    worker = next(one for one in node.workers if one.number == 1)
+    assert worker.process.pid == pid
+    eventually(
+        lambda: worker.snapshot()["events"].get("reloaded") == 1, "it has read the file again"
+    )
+    worker.end()
+    node.workers.remove(worker)
+
+
+def _workers(number: str) -> list[int]:
+    """Return the processes that this one started as worker `number`."""
+    children = [
+        pid
+        for task in os.listdir("/proc/self/task")
+        for pid in Path(f"/proc/self/task/{task}/children").read_text().split()
+    ]
+    words = {pid: Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in children}
+    return [int(pid) for pid in children if words[pid][-3:-1] == ["--number", number]]
 
 
 def test_good_reload_counts_for_new_connections_and_loses_no_kept_one(

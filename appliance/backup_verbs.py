@@ -74,7 +74,7 @@ def _restore(context: Context, values: Values) -> Result:
     elif held.appliance.network == Network():
         held = held._replace(appliance=dataclasses.replace(held.appliance, network=now.network))
     after = backup.judge(held, places, found.interfaces, found.hostname)
-    running = tuple(one.name for one in found.workers if one.is_running)
+    running = facts.affected(system, places)
     plan = joined(
         "restored backup",
         keeping.firewall_of(context, after, held.appliance),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from appliance import errors, fields, proxy_setup
+from appliance import errors, facts, fields, proxy_setup
 from appliance.commit_verbs import carry_out
 from appliance.errors import Problem, Problems, Refusal
 from appliance.facts import Facts
@@ -91,8 +91,8 @@ def _put(
         Write(listen.key, chain.key_block(key), 0o600, SERVICE_OWNER, secret=True),
         Write(listen.certificate, pem, 0o644, SERVICE_OWNER),
     )
-    running = [one.name for one in found.workers if one.is_running]
-    actions = proxy_setup.take_up(Places(context.conf), running)
+    places = Places(context.conf)
+    actions = proxy_setup.take_up(places, facts.affected(context.system, places))
     plan = Plan(title, writes, removals, actions)
     known = certificates.facts(pem)
     lines = (

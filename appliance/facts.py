@@ -20,9 +20,11 @@ from proxy.certificates import CertificateFacts
 from proxy.errors import ConfigurationProblems
 from proxy.settings import Settings
 
-__all__ = ["Facts", "configured", "gather", "secret_reader", "status", "workers"]
+__all__ = ["Facts", "affected", "configured", "gather", "secret_reader", "status", "workers"]
 
 _SUPERVISOR_S: Final = 5.0
+_SETTLE_S: Final = 20.0
+_PAUSE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,20 @@ def workers(system: System, places: Places) -> tuple[Worker, ...]:
     done = system.ask(places.supervisorctl("status"), timeout_s=_SUPERVISOR_S)
     # 3: some process is not running, which is an answer as well. 4 and others: no supervisor.
     return readings.workers(done.out) if done.code in (0, 3) else ()
+
+
+def affected(system: System, places: Places) -> tuple[str, ...]:
+    """Return the names of the processes that must be told of a change.
+
+    One that just starts has read its settings, or will, nobody knows: it is waited for, 20 s at
+    most, and told as well.
+    """
+    end = system.uptime() + _SETTLE_S
+    found = workers(system, places)
+    while any(one.is_changing for one in found) and not system.dry and system.uptime() < end:
+        system.pause(_PAUSE_S)
+        found = workers(system, places)
+    return tuple(one.name for one in found if one.is_running or one.state == "STARTING")
 
 
 def secret_reader(system: System) -> Callable[[str], str]:

@@ -66,6 +66,10 @@ class Worker(NamedTuple):
     def is_running(self) -> bool:
         return self.state == "RUNNING"
 
+    @property
+    def is_changing(self) -> bool:
+        return self.state in ("STARTING", "STOPPING", "BACKOFF")
+
 
 def interfaces(text: str) -> tuple[Interface, ...]:
     """Return what `ip -j -d addr` says, without the loopback."""

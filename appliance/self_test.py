@@ -26,7 +26,7 @@ from proxy.probe import Deadline, Shake
 from proxy.settings import Settings, digest
 from proxy.tls import contexts
 
-__all__ = ["SelfTest", "exchange", "in_force", "ready", "reachable"]
+__all__ = ["SelfTest", "exchange", "in_force", "ready", "reachable", "roomy"]
 
 _PATIENCE_S: Final = 30.0
 _UPSTREAM_S: Final = 6.0
@@ -53,6 +53,7 @@ class SelfTest:
         asked: tuple[tuple[str, Callable[[], Outcome]], ...] = (
             ("ready", lambda: ready(system, known)),
             ("settings in force", lambda: in_force(system, known)),
+            ("connection limit", lambda: roomy(system, known)),
             ("upstream", lambda: reachable(known)),
             ("loopback exchange", lambda: exchange(system, known)),
         )
@@ -88,7 +89,8 @@ def in_force(system: System, settings: Settings) -> Outcome:
     wrong = [text for one in document.get("workers", ()) for text in one.get("reloadProblems", ())]
     if wrong:
         return failed(name, str(wrong[0]), "The old settings are still in force.")
-    if document.get("configDigest") != digest(settings):
+    digests = {one.get("configDigest") for one in document.get("workers", ())}
+    if {document.get("configDigest"), *digests} != {digest(settings)}:
         remedy = "Restart the workers: `agent-proxy-appliance services rolling-restart`."
         return failed(name, "the workers run with other settings than the file has", remedy)
     content = system.read(settings.listen.certificate)
@@ -96,6 +98,24 @@ def in_force(system: System, settings: Settings) -> Outcome:
         remedy = "Restart the workers: `agent-proxy-appliance services rolling-restart`."
         return failed(name, "the workers show another certificate than the file has", remedy)
     return passed(name, "all workers run with the file's settings")
+
+
+def roomy(system: System, settings: Settings) -> Outcome:
+    """Return whether every worker may hold as many connections as are configured."""
+    name = "connection limit"
+    document = facts.status(system, settings)
+    workers = (document or {}).get("workers") or ()
+    if not workers:
+        return failed(name, "no worker answers", "See `agent-proxy-appliance services status`.")
+    most = settings.limits.connections
+    wanted = most - max(1, most * settings.limits.platform_share // 100)
+    for one in workers:
+        held = one.get("connectionsLimit", wanted)
+        if held < wanted:
+            detail = f"worker {one.get('worker')} may hold {held} connections of agents"
+            remedy = "Lower [limits] connections, or raise LimitNOFILE of the service, restart it."
+            return failed(name, f"{detail}, not {wanted}: it has too few descriptors", remedy)
+    return passed(name, f"each of {len(workers)} workers may hold {most}")
 
 
 def _is_shown(content: bytes, sha256: object) -> bool:

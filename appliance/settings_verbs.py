@@ -65,7 +65,7 @@ def replace(
     node = (system.read("/proc/sys/kernel/hostname") or b"").decode().strip()
     after = proxy_setup.judge(text, context.conf, read, node)
     before, _ = facts.configured(system, context.conf)
-    running = [one.name for one in facts.workers(system, places) if one.is_running]
+    running = facts.affected(system, places)
     plan = proxy_setup.plan(title, places, text, before, after, running, extra=extra)
     rules = keeping.firewall_of(context, after, keeping.load(context))
     plan = joined(title, rules, plan, Plan(title, removals=removals))

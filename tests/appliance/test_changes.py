@@ -7,6 +7,7 @@ import json
 import subprocess
 import threading
 import time
+from typing import Any  # documents of JSON
 
 import pytest
 
@@ -39,6 +40,12 @@ def _connect_timeout(machine: Machine) -> str:
     return shown["timeouts"]["connect"]
 
 
+def _status(machine: Machine) -> dict[str, Any]:
+    page = machine.run("curl", "-sS", "-m", "5", "http://127.0.0.1:2004/status")
+    found: dict[str, Any] = json.loads(page)
+    return found
+
+
 def test_changes(boot: Boot, lab: Lab) -> None:
     lab.platform("platform", "10.1.2.9:3302", "10.1.2.3:2002")
     machine = boot("changed", answers=answers(upstream__verify="no"))
@@ -52,6 +59,8 @@ def test_changes(boot: Boot, lab: Lab) -> None:
     lab.shake_and_call("agent-1")
     _one_that_loses_the_platform_is_taken_back_at_once(machine)
     _one_that_is_confirmed_stays(machine)
+    _one_just_after_the_start_is_not_taken_back(machine)
+    _more_connections_need_no_restart(machine)
     _a_power_cut_leaves_the_old_state(machine)
     lab.shake_and_call("agent-1")
     _each_is_in_the_journal(machine)
@@ -85,6 +94,39 @@ def _one_that_is_confirmed_stays(machine: Machine) -> None:
     assert _connect_timeout(machine) == "7"
 
 
+def _one_just_after_the_start_is_not_taken_back(machine: Machine) -> None:
+    """One worker is enough to be ready; the other one is still reading the file then."""
+    machine.run("systemctl", "restart", "agent-proxy.service")
+    machine.until("it is ready", lambda: machine.ready()["ready"])
+    done = _change(machine, "settings", "set", "timeouts.connect", "8", seconds=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine.appliance("confirm")
+    assert _connect_timeout(machine) == "8"
+    digests = {one["configDigest"] for one in _status(machine)["workers"]}
+    assert len(digests) == 1 and len(_status(machine)["workers"]) >= 2
+
+
+def _more_connections_need_no_restart(machine: Machine) -> None:
+    """Workers raise their own limit, as far as they may; what does not fit is taken back."""
+    pids = {one["pid"] for one in _status(machine)["workers"]}
+    limits = machine.run("cat", f"/proc/{min(pids)}/limits")
+    most = next(int(one.split()[4]) for one in limits.splitlines() if one.startswith("Max open"))
+    fitting = min(500_000, (most - 64) // 2)
+    assert fitting > 8192, limits
+    done = _change(machine, "settings", "set", "limits.connections", str(fitting), seconds=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    machine.appliance("confirm")
+    workers = _status(machine)["workers"]
+    assert {one["pid"] for one in workers} == pids
+    assert {one["connectionsLimit"] for one in workers} == {fitting - fitting * 10 // 100}
+    if most < 2_000_064:  # else every limit there is fits
+        done = _change(machine, "settings", "set", "limits.connections", "1000000", seconds=60)
+        assert done.returncode == 1
+        assert "ROLLED BACK: connection limit" in done.stdout, done.stdout
+        limits_now = {one["connectionsLimit"] for one in _status(machine)["workers"]}
+        assert limits_now == {one["connectionsLimit"] for one in workers}
+
+
 def _a_power_cut_leaves_the_old_state(machine: Machine) -> None:
     """Cut as soon as the change is under way, and once more while it waits to be confirmed."""
     for moment in ("applying", "unconfirmed"):
@@ -99,31 +141,22 @@ def _a_power_cut_leaves_the_old_state(machine: Machine) -> None:
 
 
 def _caught(machine: Machine, moment: str) -> threading.Thread:
-    """Change a setting, and return while the change is in this state.
+    """Change a setting, and return while the change is in this state."""
+    ended: list[subprocess.CompletedProcess[str]] = []
+    words = ("settings", "set", "timeouts.connect", "9")
+    change = threading.Thread(target=lambda: ended.append(_change(machine, *words, seconds=99)))
+    change.start()
 
-    A change that was taken back at once, as just after a start, or that was through before it was
-    seen, is made again.
-    """
-    said: list[str] = []
-    for _ in range(5):
-        ended: list[subprocess.CompletedProcess[str]] = []
-        words = ("settings", "set", "timeouts.connect", "9")
-        change = threading.Thread(
-            target=lambda: ended.append(_change(machine, *words, seconds=99))  # noqa: B023
-        )
-        change.start()
-        while change.is_alive() or (ended and ended[0].returncode == 0):
-            with contextlib.suppress(OSError, ValueError):
-                if _state(machine) == moment:
-                    return change
-            if not change.is_alive() and moment == "applying":
-                machine.appliance("rollback")
-                break
-            time.sleep(0.02)  # noqa: TID251
-        change.join()
-        said += [one.stdout + one.stderr for one in ended]
-        machine.until("it is ready", lambda: machine.ready()["ready"])
-    raise AssertionError(f"no change was ever {moment}: {said}")
+    def is_there() -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            return _state(machine) == moment
+        return False
+
+    while not is_there():
+        # A change that has ended waits to be confirmed: nothing but that can be seen any more.
+        assert change.is_alive() or (moment == "unconfirmed" and is_there()), (moment, ended)
+        time.sleep(0.005)  # noqa: TID251
+    return change
 
 
 def _state(machine: Machine) -> str:

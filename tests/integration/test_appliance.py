@@ -89,6 +89,7 @@ def test_the_self_test_passes_on_a_node_that_works_and_the_platform_sees_nothing
     assert [(one.name, one.verdict) for one in found] == [
         ("ready", "PASS"),
         ("settings in force", "PASS"),
+        ("connection limit", "PASS"),
         ("upstream", "PASS"),
         ("loopback exchange", "PASS"),
     ], found

@@ -88,7 +88,7 @@ def test_everything_comes_back_on_another_machine(
     assert run(old, "backup", "create") == 0
     shown = capsys.readouterr()
     (name,) = old.list("/var/lib/agent-proxy/backups")
-    assert name == "node-1-20260921-141320.backup" and _WORDS not in shown.out + shown.err
+    assert name.startswith("node-1-20260921-14") and _WORDS not in shown.out + shown.err
     made = old.read(f"/var/lib/agent-proxy/backups/{name}") or b""
     entry = old.entry(f"/var/lib/agent-proxy/backups/{name}")
     assert entry is not None and entry.mode == 0o600

@@ -45,12 +45,41 @@ def test_set_changes_one_line_and_waits(
     assert text(machine) == before.replace(
         "\nnetworks =\n", "\nnetworks = 8.7.6.5, 8.7.7.0/28\n", 1
     )
-    assert machine.ran == [_TIMER, _RULES, "supervisorctl signal HUP agent-proxy:worker-0"]
+    both = "agent-proxy:worker-0 agent-proxy:worker-1"  # the second one was just starting
+    assert machine.ran == [_TIMER, _RULES, f"supervisorctl signal HUP {both}"]
     entry = machine.entry(CONF)
     assert entry is not None and entry.mode == 0o640
     machine.up_s += 121
     assert run(machine, "recover") == 0
     assert text(machine) == before
+
+
+def test_a_worker_that_just_starts_is_waited_for(machine: Machine) -> None:
+    """It has read the old file, and would never be told of the new one."""
+    began = machine.up_s
+    line = "agent-proxy:worker-0 {}\n"
+
+    class Starting(Machine):
+        def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
+            if argv[-1] == "status" and "supervisorctl" in argv[0]:
+                state = "STARTING" if self.up_s < began + 5 else "RUNNING pid 1"
+                return Completed(0, line.format(state), "")
+            return super().ask(argv, timeout_s=timeout_s)
+
+    starting = Starting(Path(machine.root), machine.answers)
+    starting.pages = machine.pages
+    assert run(starting, "settings", "set", "proxy.id", "45BCEBB32AA9") == 0
+    assert starting.up_s >= began + 5
+    assert "supervisorctl signal HUP agent-proxy:worker-0" in starting.ran
+
+
+def test_one_that_never_comes_up_is_not_waited_for_for_ever(machine: Machine) -> None:
+    status = "agent-proxy:worker-0 BACKOFF Exited too quickly\nagent-proxy:worker-1 RUNNING x\n"
+    machine.answers["supervisorctl status"] = Completed(3, status, "")
+    began = machine.up_s
+    assert run(machine, "settings", "set", "proxy.id", "45BCEBB32AA9") == 0
+    assert machine.up_s - began < 60
+    assert "supervisorctl signal HUP agent-proxy:worker-1" in machine.ran
 
 
 def test_a_change_of_admin_restarts_one_worker_after_the_other(machine: Machine) -> None:

@@ -52,8 +52,8 @@ What an operator can do:
     keeping       the appliance's own settings, put in force
     settings_verbs, zone_verbs, platform_verbs, certificate_verbs
                   the proxy by setting, by zone, towards the platform, and its certificate
-    network_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs, power_verbs
-                  the machine: network, SSH, clock, log, updates, processes, backups, restart
+    network_verbs, firewall_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs,
+    power_verbs   the machine: network, SSH, clock, log, updates, processes, backups, restart
     diagnose_verbs
     first_boot_verbs
                   the first boot, for its unit and the console's wizard

@@ -186,6 +186,8 @@ def _change(
     for action in plan.actions:
         progress(action.why)
         begun.append(action)
+        if not action.argv:
+            continue
         done = system.run(action.argv, timeout_s=action.timeout_s)
         if done.code:
             raise Refusal(f"{' '.join(action.argv)} failed with {done.code}: {done.said}")

@@ -20,6 +20,7 @@ from appliance.plan import Action, Plan, Write, rendered
 
 __all__ = ["plan", "render", "validate"]
 
+_RELOAD: Final = ("networkctl", "reload")
 _FOLDER: Final = "/etc/systemd/network"
 _RESOLVED: Final = "/etc/systemd/resolved.conf.d/50-agent-proxy.conf"
 _MIN_MTU: Final = 576  # RFC 791; RFC 8200 wants 1280 for IPv6
@@ -227,6 +228,24 @@ def _network_lines(one: Interface) -> list[str]:
     return lines
 
 
+def _vlans(network: Network) -> list[str]:
+    return [f"{one.name}.{number}" for one in network.interfaces for number in one.vlans]
+
+
+def _gone(name: str) -> Action:
+    """networkd never removes an interface; taken back, it makes it again from its file."""
+    return Action(_take_away(name), f"taking the VLAN {name} away", reverse=_RELOAD)
+
+
+def _come(name: str) -> Action:
+    """networkd makes it of its file; only if that is taken back there is something to do."""
+    return Action((), f"making the VLAN {name}", reverse=_take_away(name))
+
+
+def _take_away(name: str) -> tuple[str, ...]:
+    return ("systemctl", "start", f"agent-proxy-vlan-gone@{name}.service")
+
+
 def plan(now: Network, wanted: Network, hostname: str) -> Plan:
     """Return what turns one into the other; `hostname` is what the machine is called now."""
     writes, before = render(wanted), {write.path: write for write in render(now)}
@@ -235,7 +254,10 @@ def plan(now: Network, wanted: Network, hostname: str) -> Plan:
     changed = {write.path for write in writes if before.get(write.path) != write} | set(removals)
     actions = []
     if any(path.startswith(_FOLDER) for path in changed):
-        actions.append(Action(("networkctl", "reload"), "letting networkd read its files again"))
+        actions.append(Action(_RELOAD, "letting networkd read its files again"))
+    old, new = _vlans(now), _vlans(wanted)
+    actions += [_gone(name) for name in old if name not in new]
+    actions += [_come(name) for name in new if name not in old]
     if _RESOLVED in changed:
         argv = ("systemctl", "restart", "systemd-resolved.service")
         actions.append(Action(argv, "restarting the resolver"))

@@ -295,7 +295,7 @@ VERBS: Final = (
         _reset,
         (_INTERFACE,),
         ("agent-proxy-appliance network reset eth0.100",),
-        f"A VLAN's interface stays, without addresses, until the next restart. {_COMMIT}",
+        _COMMIT,
         changes=True,
         confirm=True,
     ),

@@ -46,7 +46,8 @@ class Action:
     """A program that makes the system take the files up.
 
     `reverse` is run when the change is taken back, after the old files are there again; None: the
-    same program again, which suits everything that reads its files afresh. `files` are those that
+    same program again, which suits everything that reads its files afresh. Without `argv` there is
+    something to do only when the change is taken back. `files` are those that
     the program itself writes (hostnamectl writes /etc/hostname): after a power cut no program can
     be run backwards, and they are put back as they were.
     """
@@ -75,7 +76,11 @@ class Plan:
 def joined(title: str, *plans: Plan) -> Plan:
     """Return one plan of several; an action that occurs twice is done once, the last time."""
     actions = [action for plan in plans for action in plan.actions]
-    kept = [one for number, one in enumerate(actions) if one.argv not in _argvs(actions, number)]
+    kept = [
+        one
+        for number, one in enumerate(actions)
+        if not one.argv or one.argv not in _argvs(actions, number)
+    ]
     return Plan(
         title,
         tuple(write for plan in plans for write in plan.writes),

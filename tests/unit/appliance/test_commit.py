@@ -45,6 +45,15 @@ def test_a_change_without_confirmation_is_final(tmp_path: Path) -> None:
     assert entry is not None and entry.mode == 0o640
 
 
+def test_an_action_without_a_program_runs_only_when_it_is_taken_back(tmp_path: Path) -> None:
+    system = machine(tmp_path)
+    plan = Plan("a change", actions=(Action((), "nothing yet", ("undo", "it")),))
+    commit.apply(system, plan)
+    assert "undo it" not in system.ran
+    commit.roll_back(system)
+    assert "undo it" in system.ran
+
+
 def test_a_change_waits_and_confirmation_makes_it_final(tmp_path: Path) -> None:
     system = machine(tmp_path)
     assert commit.apply(system, _PLAN).confirm_within_s == 120

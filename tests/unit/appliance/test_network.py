@@ -158,6 +158,22 @@ def test_dhcp_takes_the_mtu_that_the_network_says() -> None:
     assert "[DHCPv4]\nUseMTU=yes\n" in content and "MTUBytes" not in content
 
 
+def test_a_vlan_goes_away_at_once_and_comes_back_when_that_is_taken_back() -> None:
+    gone = ("systemctl", "start", "agent-proxy-vlan-gone@eth0.100.service")
+    reload = ("networkctl", "reload")
+    one = Network("", (Interface("eth0", vlans=(100,)), Interface("eth0.100")))
+    none = Network("", (Interface("eth0"),))
+    assert [(action.argv, action.undo) for action in network.plan(one, none, "").actions] == [
+        (reload, reload),
+        (gone, reload),
+    ]
+    assert [(action.argv, action.undo) for action in network.plan(none, one, "").actions] == [
+        (reload, reload),
+        ((), gone),
+    ]
+    assert network.plan(one, one, "").actions == ()
+
+
 def test_a_plan_removes_what_is_no_longer_wanted_and_does_only_what_is_needed() -> None:
     now = Network("", (_STATIC, Interface("eth0.100")), ("10.1.2.53",))
     plan = network.plan(now, Network("new", (Interface("eth0"),)), "old")
@@ -168,6 +184,10 @@ def test_a_plan_removes_what_is_no_longer_wanted_and_does_only_what_is_needed() 
     )
     assert [(action.argv, action.undo) for action in plan.actions] == [
         (("networkctl", "reload"), ("networkctl", "reload")),
+        (
+            ("systemctl", "start", "agent-proxy-vlan-gone@eth0.100.service"),
+            ("networkctl", "reload"),
+        ),
         (("systemctl", "restart", "systemd-resolved.service"),) * 2,
         (("hostnamectl", "set-hostname", "new"), ("hostnamectl", "set-hostname", "old")),
     ]

@@ -14,6 +14,11 @@ def test_joined_keeps_the_order_and_does_each_action_once_at_the_end() -> None:
     )
 
 
+def test_joined_keeps_every_action_that_only_takes_back() -> None:
+    one, two = Action((), "", ("undo", "1")), Action((), "", ("undo", "2"))
+    assert joined("both", Plan("", actions=(one,)), Plan("", actions=(two,))).actions == (one, two)
+
+
 def test_differences_show_lines_but_nothing_of_a_secret() -> None:
     files = {"/a": b"one\ntwo\n", "/s": b"old secret", "/gone": b"was\n", "/same": b"same"}
     plan = Plan(

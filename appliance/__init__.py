@@ -54,6 +54,7 @@ What an operator can do:
                   the proxy by setting, by zone, towards the platform, and its certificate
     network_verbs, firewall_verbs, access_verbs, machine_verbs, service_verbs, backup_verbs,
     power_verbs   the machine: network, SSH, clock, log, updates, processes, backups, restart
+    renewal       supervisord and all that it keeps replaced, while others serve
     diagnose_verbs
     first_boot_verbs
                   the first boot, for its unit and the console's wizard

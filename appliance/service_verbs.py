@@ -5,19 +5,16 @@ Shell. Neighbours: `facts` reads what supervisor says, `self_test` whether the n
 
 from __future__ import annotations
 
-import json
 from typing import Final
 
-from appliance import facts
+from appliance import facts, renewal
 from appliance.errors import Problem, Problems, Refusal
 from appliance.places import Places
 from appliance.readings import Worker
 from appliance.verb import Argument, Context, Result, Values, Verb
-from proxy.settings import Settings
 
 __all__ = ["VERBS"]
 
-_READY_WITHIN_S: Final = 60.0
 _RESTART_S: Final = 120.0
 _PAUSE_S: Final = 0.5
 _TAIL_BYTES: Final = 256 * 1024
@@ -88,41 +85,17 @@ def _restarted(context: Context, rounds: list[tuple[str, ...]]) -> Result:
         if done.code or "ERROR" in done.out:
             remedy = "See `services logs`; the processes after it were left alone"
             raise Refusal(f"{shown} did not restart: {done.said}. {remedy}")
-        if settings is not None and not context.system.dry:
-            _await_ready(context, settings, names)
+        if settings is not None:
+            numbers = [name.rpartition("-")[2] for name in names if "worker-" in name]
+            renewal.await_ready(context, settings, numbers)
         lines.append(f"{shown}: restarted and ready")
     return Result(tuple(lines), {"restarted": [name for names in rounds for name in names]})
 
 
-def _await_ready(context: Context, settings: Settings, names: tuple[str, ...]) -> None:
-    numbers = [name.rpartition("-")[2] for name in names if "worker-" in name]
-    end = context.system.uptime() + _READY_WITHIN_S
-    while True:
-        said = _ready_workers(context, settings)
-        late = [number for number in numbers if said.get(number) != "ready"]
-        if not late:
-            return
-        if context.system.uptime() >= end:
-            why = "; ".join(str(said.get(number, "does not answer")) for number in late)
-            raise Refusal(
-                f"worker {', '.join(late)} is not ready after {_READY_WITHIN_S:.0f} s: {why}. "
-                "See `services logs`; the processes after it were left alone"
-            )
-        if context.stop():
-            raise Refusal(
-                f"worker {', '.join(late)} was restarted; nobody waited until it was ready"
-            )
-        context.progress(f"waiting for worker {', '.join(late)}")
-        context.system.pause(_PAUSE_S)
-
-
-def _ready_workers(context: Context, settings: Settings) -> dict[str, object]:
-    page = context.system.fetch(settings.admin.address, settings.admin.port, "/ready")
-    try:
-        found = json.loads(page.body).get("workers", {}) if page is not None else {}
-    except (ValueError, AttributeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def _renew(context: Context, values: Values) -> Result:
+    names = renewal.renew(context)
+    lines = tuple(f"{name}: started anew and ready" for name in names)
+    return Result(lines, {"renewed": names})
 
 
 def _logs(context: Context, values: Values) -> Result:
@@ -210,6 +183,16 @@ VERBS: Final = (
         examples=("agent-proxy-appliance services rolling-restart",),
         more="No request is lost; WebSockets connect again.",
         changes=True,
+    ),
+    Verb(
+        "services renew",
+        "replace supervisord and all processes, while others serve",
+        _renew,
+        examples=("agent-proxy-appliance services renew",),
+        more="For what is read only when supervisord starts: its own program, the unit, the number "
+        "of workers. No request is lost; WebSockets connect again.",
+        changes=True,
+        endures="half of the processes would be old ones, or the workers that serve meanwhile",
     ),
     Verb(
         "services logs",

@@ -7,13 +7,13 @@ start of the machine. Neighbours: `release` judges the file, `install` places un
     checking    signature, sums, names, version; the node itself is ready
     installing  releases/VERSION with its own venv, from the wheels in the file
     trying      a worker of it on another port, with a copy of the settings: /ready, one exchange
-    switching   UNFINISHED says from what to what; units, link, settings; workers one by one
+    switching   UNFINISHED says from what to what; units, link, settings; then supervisord and all
+                that it keeps, while workers of the new release serve (appliance/renewal.py)
     watching    60 s, in which the node must stay ready
     done | failed (nothing was changed) | rolled back (what was there before is in force again)
 
 A power cut before `switching` leaves files that nobody uses; from then on, until `watching` is
-over, the start of the machine goes back to what was there before. supervisord itself stays the old
-one until the service is restarted; its workers are started from the new release.
+over, the start of the machine goes back to what was there before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from appliance import facts, install, release, service_verbs, trial
+from appliance import facts, install, release, renewal, trial
 from appliance.errors import ApplianceError, Refusal
 from appliance.places import CONF, Places
 from appliance.release import Release
@@ -102,7 +102,7 @@ def roll_back(system: System, conf: str = CONF, *, boot: bool = False) -> str:
     if kept is not None and kept != system.read(conf):
         system.write(conf, kept, mode=0o640, owner="root:agent-proxy")
     if not boot:
-        _restart_workers(system, conf)
+        renewal.renew(Context(system, conf), insist=True)
     system.remove(state)
     return version
 
@@ -191,7 +191,7 @@ def _migrated(system: System, version: str, conf: str) -> tuple[str, list[str]]:
 
 
 def _switch(system: System, version: str, conf: str, text: str) -> None:
-    """Let everything come from the new release; one worker after the other. Raises: Refusal."""
+    """Let everything come from the new release. Raises: Refusal."""
     old = system.read(conf) or b""
     system.write(f"{conf}.{__version__}", old, mode=0o640, owner="root:agent-proxy")
     document = {"from": __version__, "to": version}
@@ -199,13 +199,7 @@ def _switch(system: System, version: str, conf: str, text: str) -> None:
     _place(system, version)
     if text.encode() != old:
         system.write(conf, text.encode(), mode=0o640, owner="root:agent-proxy")
-    _restart_workers(system, conf)
-
-
-def _restart_workers(system: System, conf: str) -> None:
-    """One after the other, each ready before the next. Raises: Refusal."""
-    rolling = {verb.name: verb for verb in service_verbs.VERBS}["services rolling-restart"]
-    rolling.run(Context(system, conf), {})
+    renewal.renew(Context(system, conf))
 
 
 def _watch(system: System, conf: str, watch_s: float) -> None:
@@ -230,12 +224,9 @@ def _is_ready(system: System, conf: str) -> bool:
 
 
 def _tidy(system: System, kept: set[str]) -> None:
-    """Remove releases that nobody uses any more; supervisord may still run from an older one."""
-    argv = ("systemctl", "show", "--property=ExecMainPID", "--value", "agent-proxy.service")
-    pid = system.ask(argv).out.strip()
-    command = (system.read(f"/proc/{pid}/cmdline") or b"").decode(errors="replace")
+    """Remove releases that nobody uses any more."""
     for name in system.list(_RELEASES):
-        if name not in kept and f"{_RELEASES}/{name}/" not in command:
+        if name not in kept:
             _do(system, "rm", "-rf", f"{_RELEASES}/{name}")
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.appliance import base
 from tests.appliance.container import Machine
+from tests.appliance.releases import Publisher
 from tests.lab.cast import Lab
 
 Boot = Callable[..., Machine]
@@ -48,6 +49,11 @@ def install(suite: str, home: Path) -> list[Path]:
         return [machine.take_disk(home / f"installed-{suite}"), debian]
     finally:
         machine.close()
+
+
+@pytest.fixture(scope="session")
+def publisher(home: Path) -> Publisher:
+    return Publisher(home / "publisher", base.wheels("trixie"))
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ class Publisher:
     def __init__(self, home: Path, wheels: Path) -> None:
         self._home = home
         self._wheels = wheels
+        self._made: dict[str, bytes] = {}
         self._key = Ed25519PrivateKey.generate()
         home.mkdir(parents=True)
         pem = self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -39,7 +40,15 @@ class Publisher:
         return self._key.public_key().public_bytes(Encoding.PEM, kind)
 
     def release(self, version: str, *changes: tuple[str, str, str]) -> bytes:
-        """Return a release; each change is a file of the tree, what is in it, and what shall be."""
+        """Return a release; each change is a file of the tree, what is in it, and what shall be.
+
+        What a version has is settled the first time.
+        """
+        if version not in self._made:
+            self._made[version] = self._build(version, changes)
+        return self._made[version]
+
+    def _build(self, version: str, changes: tuple[tuple[str, str, str], ...]) -> bytes:
         tree = self._home / f"tree-{version}"
         for name in _PARTS:
             source = base.ROOT / name

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from proxy import __version__
-from tests.appliance import base
 from tests.appliance.conftest import Boot, answers
 from tests.appliance.container import Machine
 from tests.appliance.releases import Publisher
+from tests.appliance.upgrading import FILE, let_upgrade, upgrade, version
 from tests.lab.cast import Lab
 
 pytestmark = pytest.mark.deadline(400)
 
-_FILE = "/var/lib/agent-proxy/new.release"
-_APPLIANCE = "/opt/agent-proxy/venv/bin/agent-proxy-appliance"
-# The real unit with its sandbox, but for the 60 s of watching.
-_WATCH_SHORTER = """[Service]
-ExecStart=
-ExecStart=/opt/agent-proxy/venv/bin/python -m appliance.upgrade run %f 5
-"""
 _DOES_NOT_START = ("proxy/worker.py", "import gevent\n", "import nothing_of_that_name\n")
 # Serves in its trial, whose settings lie elsewhere, and ends at once in its real place.
 _FAILS_LATER = (
@@ -33,11 +25,6 @@ _FAILS_LATER = (
     "        return 1\n"
     "    from proxy import cli\n",
 )
-
-
-@pytest.fixture(scope="module")
-def publisher(home: Path) -> Publisher:
-    return Publisher(home / "publisher", base.wheels("trixie"))
 
 
 class Load(threading.Thread):
@@ -64,27 +51,11 @@ class Load(threading.Thread):
         self.join()
 
 
-def _upgrade(machine: Machine, content: bytes) -> tuple[int, dict[str, object]]:
-    machine.write(_FILE, content, 0o600)
-    done = machine.try_run(_APPLIANCE, "upgrade", "install", "--yes", _FILE, timeout_s=300)
-    told: dict[str, object] = json.loads(machine.read("/var/lib/agent-proxy/upgrade.json"))
-    return done.returncode, told
-
-
-def _version(machine: Machine) -> str:
-    """Return the version that serves, whichever is installed."""
-    page = machine.run("curl", "-sS", "-m", "3", "http://127.0.0.1:2004/status")
-    return str(json.loads(page)["product"]).rpartition(" ")[2]
-
-
 def test_upgrades(boot: Boot, lab: Lab, publisher: Publisher) -> None:
     lab.platform("platform", "10.1.2.9:3302", "10.1.2.3:2002")
     machine = boot("upgraded", answers=answers(upstream__verify="no"))
     machine.until("it is ready", lambda: machine.ready()["ready"])
-    machine.write("/etc/agent-proxy/release-keys/publisher.pub", publisher.public_key)
-    unit = "/etc/systemd/system/agent-proxy-upgrade@.service.d/test.conf"
-    machine.write(unit, _WATCH_SHORTER)
-    machine.run("systemctl", "daemon-reload")
+    let_upgrade(machine, publisher)
     lab.net.machine("vm")
     lab.net.attach("vm", "eth0", "lan", "10.1.2.21/24")
     lab.agent("vm", "first", "10.1.2.21", "10.1.2.3:2002", "agent-1")
@@ -96,12 +67,12 @@ def test_upgrades(boot: Boot, lab: Lab, publisher: Publisher) -> None:
     load.start()
     try:
         good = publisher.release("0.9.1")
-        code, told = _upgrade(machine, good)
+        code, told = upgrade(machine, good)
         assert (code, told["state"]) == (0, "done"), told
-        assert _version(machine) == "0.9.1"
+        assert version(machine) == "0.9.1"
         assert machine.read("/opt/agent-proxy/conf/proxy.ini") == settings
 
-        code, told = _upgrade(machine, good)
+        code, told = upgrade(machine, good)
         assert code == 1 and "0.9.1 is not above 0.9.1" in str(told)
         _one_that_does_not_start_is_not_switched_to(machine, publisher)
         _one_that_fails_later_is_taken_back(machine, publisher)
@@ -112,38 +83,38 @@ def test_upgrades(boot: Boot, lab: Lab, publisher: Publisher) -> None:
 
     _a_power_cut_while_switching_is_taken_back(machine, publisher)
     machine.appliance("upgrade", "rollback", "--yes")
-    machine.until("the first one serves", lambda: _version(machine) == __version__)
+    machine.until("the first one serves", lambda: version(machine) == __version__)
     assert machine.read("/opt/agent-proxy/conf/proxy.ini") == settings
 
 
 def _forged_ones_are_refused(machine: Machine, publisher: Publisher) -> None:
     content = bytearray(publisher.release("0.9.0"))
     content[-20_000] ^= 1
-    code, told = _upgrade(machine, bytes(content))
+    code, told = upgrade(machine, bytes(content))
     assert (code, told["state"]) == (1, "failed"), told
-    assert _version(machine) == __version__
+    assert version(machine) == __version__
     assert not machine.path("/opt/agent-proxy/releases/0.9.0").exists()
 
 
 def _one_that_does_not_start_is_not_switched_to(machine: Machine, publisher: Publisher) -> None:
-    code, told = _upgrade(machine, publisher.release("0.9.2", _DOES_NOT_START))
+    code, told = upgrade(machine, publisher.release("0.9.2", _DOES_NOT_START))
     assert (code, told["state"]) == (1, "failed"), told
     assert "failed its trial" in str(told)
-    assert _version(machine) == "0.9.1"
+    assert version(machine) == "0.9.1"
 
 
 def _one_that_fails_later_is_taken_back(machine: Machine, publisher: Publisher) -> None:
-    code, told = _upgrade(machine, publisher.release("0.9.3", _FAILS_LATER))
+    code, told = upgrade(machine, publisher.release("0.9.3", _FAILS_LATER))
     assert (code, told["state"]) == (1, "rolled back"), told
-    machine.until("the old one serves", lambda: _version(machine) == "0.9.1")
+    machine.until("the old one serves", lambda: version(machine) == "0.9.1")
     assert machine.path("/opt/agent-proxy/current").readlink() == Path("releases/0.9.1")
 
 
 def _a_power_cut_while_switching_is_taken_back(machine: Machine, publisher: Publisher) -> None:
     """The worst moment: everything is of the new release, nobody has watched it yet."""
     content = publisher.release("0.9.4")
-    machine.write(_FILE, content, 0o600)
-    enter = threading.Thread(target=_upgrade, args=(machine, content))
+    machine.write(FILE, content, 0o600)
+    enter = threading.Thread(target=upgrade, args=(machine, content))
     unfinished = machine.path("/var/lib/agent-proxy/upgrade-unfinished.json")
     current = machine.path("/opt/agent-proxy/current")
     enter.start()
@@ -154,5 +125,5 @@ def _a_power_cut_while_switching_is_taken_back(machine: Machine, publisher: Publ
     enter.join()
     machine.boot()
     machine.until("it is ready", lambda: machine.ready()["ready"])
-    assert _version(machine) == "0.9.1"
+    assert version(machine) == "0.9.1"
     assert not unfinished.exists()

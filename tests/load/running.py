@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ ANSWER_S = 90.0
 class _Program:
     """A child that answers each line with one line of JSON; ends when its input does."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, inside: Sequence[str] = ()) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, "-m", f"tests.load.{module}", *arguments],
+            [*inside, sys.executable, "-m", f"tests.load.{module}", *arguments],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -55,10 +56,13 @@ class _Program:
 
 
 class Ledger(_Program):
-    """Listens on `host`; `port` is known once it does."""
+    """Listens on `host`; `port` is known once it does. `inside`: words that lead to a machine."""
 
-    def __init__(self, host: str, pair: KeyPair) -> None:
-        super().__init__("ledger", host, "0", str(pair.certificate), str(pair.key))
+    def __init__(
+        self, host: str, pair: KeyPair, *, port: int = 0, inside: Sequence[str] = ()
+    ) -> None:
+        files = (str(pair.certificate), str(pair.key))
+        super().__init__("ledger", host, str(port), *files, inside=inside)
         self.address = (host, int(self.read()["port"]))
 
     def __enter__(self) -> Ledger:
@@ -71,9 +75,16 @@ class Ledger(_Program):
 class Callers(_Program):
     """Calls from its start; `total` adds up all reports. `options` as in `callers.Options`."""
 
-    def __init__(self, address: tuple[str, int], sources: list[str], **options: object) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        sources: list[str],
+        *,
+        inside: Sequence[str] = (),
+        **options: object,
+    ) -> None:
         content = {"name": "c", "host": address[0], "port": address[1], "sources": sources}
-        super().__init__("callers", json.dumps(content | options))
+        super().__init__("callers", json.dumps(content | options), inside=inside)
         self.total: Counter[str] = Counter()
         self.lost: list[str] = []
         self.last: dict[str, Any] = {}

@@ -24,7 +24,7 @@ _WORLD = (
 ).split()
 _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "
-    "firewall_verbs access_verbs machine_verbs service_verbs certificate_verbs "
+    "firewall_verbs access_verbs machine_verbs renewal service_verbs certificate_verbs "
     "backup_verbs power_verbs diagnose_verbs first_boot_verbs trial upgrade upgrade_verbs "
     "release_build verbs"
 ).split()

@@ -74,13 +74,16 @@ def place(system: System, version: str) -> None:
     unit = system.read(f"{release}/conf/agent-proxy.service")
     if not files or unit is None:
         raise Refusal(f"{release} is no complete release: run the installation again")
+    own, before = {*files, _UNIT}, _placed(system)
+    system.folder("/var/lib/agent-proxy", mode=0o700)
+    # Cut off from here on, whoever goes back must know of this release's files as well.
+    _keep_placed(system, own | before)
     for path in files:
         _place_one(system, f"{release}/files{path}", path)
     system.write(_UNIT, unit)
-    for path in _stale(system, {*files, _UNIT}):
+    for path in sorted(before - own):
         system.remove(path)
-    system.folder("/var/lib/agent-proxy", mode=0o700)
-    system.write(_PLACED, json.dumps(sorted({*files, _UNIT}), indent=2).encode())
+    _keep_placed(system, own)
     _done(system, "systemd-sysusers", "/etc/sysusers.d/agent-proxy.conf")
     _done(system, "systemd-tmpfiles", "--create", "/etc/tmpfiles.d/agent-proxy.conf")
     _first_settings(system, release)
@@ -131,12 +134,16 @@ def _place_one(system: System, source: str, path: str) -> None:
     system.write(path, system.read(source) or b"", mode=mode)
 
 
-def _stale(system: System, kept: set[str]) -> list[str]:
+def _placed(system: System) -> set[str]:
+    """Return what an earlier release placed."""
     try:
-        before = json.loads(system.read(_PLACED) or b"[]")
+        return set(json.loads(system.read(_PLACED) or b"[]"))
     except ValueError:
-        return []  # cut off by damage to the disk: better a file too many than one too few
-    return [path for path in before if path not in kept]
+        return set()  # cut off by damage to the disk: better a file too many than one too few
+
+
+def _keep_placed(system: System, paths: set[str]) -> None:
+    system.write(_PLACED, json.dumps(sorted(paths), indent=2).encode())
 
 
 def _first_settings(system: System, release: str) -> None:

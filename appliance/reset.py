@@ -7,6 +7,7 @@ the release, Debian's packages, the machine's own identity (machine-id, SSH host
 
 from __future__ import annotations
 
+import posixpath
 from typing import Final
 
 from appliance import access, firewall, model, network, syslog, timekeeping, updates
@@ -75,6 +76,9 @@ def _paths(system: System, places: Places) -> list[str]:
         for name in system.list(folder)
         if not _is_folder(system, f"{folder}/{name}")
     ]
+    # An upgrade keeps the settings of the release before, secrets included.
+    conf = posixpath.dirname(places.conf)
+    inside += [f"{conf}/{name}" for name in system.list(conf) if name.startswith("proxy.ini.")]
     return [_FILES[0], *inside, *(write.path for write in rendered), *_FILES[1:]]
 
 

@@ -230,6 +230,7 @@ def set_up(machine: Machine) -> None:
     machine.write("/opt/agent-proxy/var/log/worker-0.log", b"a line\n")
     machine.write("/var/lib/agent-proxy/first-boot.complete", b"")
     machine.write("/var/lib/agent-proxy/console.json", b"{}")
+    machine.write("/opt/agent-proxy/conf/proxy.ini.0.0.9", b"secret = of an earlier release\n")
     machine.write("/opt/agent-proxy/current/conf/proxy.ini", b"# as shipped\n")
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any, Final
 
-from appliance import facts, firewall, keeping
+from appliance import facts, fields, firewall, keeping
 from appliance.errors import Problem, Problems
 from appliance.model import Appliance, Opening
 from appliance.plan import Plan
@@ -139,6 +139,7 @@ VERBS: Final = (
                 "list",
                 "only from here; repeatable; left out: from everywhere",
                 "networks such as 10.1.0.0/16",
+                check=fields.network,
             ),
         ),
         (

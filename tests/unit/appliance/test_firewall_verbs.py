@@ -11,7 +11,7 @@ from appliance import cli, commit, firewall, model
 from appliance.model import Opening
 from tests.unit.appliance.machines import Machine, recorded
 
-_RULES = "systemctl restart agent-proxy-firewall.service"
+_RULES = "systemctl reload-or-restart agent-proxy-firewall.service"
 
 
 @pytest.fixture

@@ -1,2 +1,3 @@
 umask 027
-typeset -xr TMOUT=900
+typeset -xr TMOUT=600
+ulimit -c 0

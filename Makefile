@@ -74,7 +74,7 @@ release: ## build a signed release: KEY=Ed25519 private key; wheels from WHEELS=
 
 AUDIT := .venv-audit
 .PHONY: image
-image: ## as root: bake the appliance's image with Packer into dist/image; FORMATS="qcow2 ova vhd"
+image: $(AUDIT)/ready ## as root: bake the appliance's image with Packer into dist/image; FORMATS="qcow2 ova vhd"
 	@sh tests/packages.sh image
 	@sh packer/image.sh
 
@@ -84,9 +84,9 @@ image-test: $(VENV)/ready ## as root: start all of dist/image, and use it as an 
 	$(BIN)/python -m pytest -p no:cacheprovider -v -s -rs tests/image
 
 .PHONY: image-judge
-image-judge: $(VENV)/ready ## as root: what OpenSCAP, Lynis and systemd say of the image, IMAGE=file
+image-judge: $(VENV)/ready ## as root: what OpenSCAP, Lynis and systemd say of the image, IMAGE=file; JUDGE=--container: sooner
 	@sh tests/packages.sh image
-	$(BIN)/python -m tests.image.scans $(or $(IMAGE),$(lastword $(sort $(wildcard dist/image/*.qcow2))))
+	$(BIN)/python -m tests.image.scans $(JUDGE) $(or $(IMAGE),$(lastword $(sort $(wildcard dist/image/*.qcow2))))
 
 .PHONY: audit
 audit: $(AUDIT)/ready ## ask for known vulnerabilities of everything pinned, where that is possible

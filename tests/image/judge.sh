@@ -1,19 +1,49 @@
 #!/bin/sh
 # Runs inside the image, from a unit that tests/image/scans.py adds to a copy of it: OpenSCAP, Lynis
-# and systemd's own judgement, from the volume at /run/tools; what they say goes to the second
-# serial line.
-exec >/dev/ttyS1 2>&1
+# and systemd's own judgement. In a machine the tools are on the volume TOOLS and what they say goes
+# to the second serial line; in a container both are folders below /mnt.
+if [ -d /mnt/tools ]; then
+    tools=/mnt/tools
+    exec >/mnt/judged/said 2>&1
+    # The kernel is the host's: it is shown with the values that the image's files give it.
+    /usr/bin/python3 /mnt/kernel.py /run/kernel && mount --bind /run/kernel /proc/sys
+else
+    tools=/run/tools
+    exec >/dev/ttyS1 2>&1
+    mkdir -p "$tools"
+    mount -o ro LABEL=TOOLS "$tools"
+fi
 export PATH=/usr/sbin:/usr/bin
-tools=/run/tools
 systemctl is-system-running --wait
-mkdir -p "$tools" /run/judged
-mount -o ro LABEL=TOOLS "$tools"
+mkdir -p /run/judged
 lib=$tools/usr/lib/x86_64-linux-gnu
 
 # As root's log-in shell has it, not as a unit does.
 # shellcheck disable=SC1091  # of the image
 . /root/.profile 2>/dev/null
 
+# What the tools below leave behind must not be counted, so these come first.
+echo "==== left"
+for word in gcc cc make ld as; do command -v "$word"; done
+find /var/cache/apt -type f -name '*.deb'
+find / -xdev \( -name '*_history' -o -name '.wget-hsts' \)
+echo "==== setuid"
+find / -xdev -type f -perm /6000
+echo "==== ports"
+ss -Hltunp
+echo "==== units"
+for unit in /etc/systemd/system/agent-proxy*.service; do
+    systemd-analyze security --no-pager "$(basename "$unit")" 2>&1 | tail -n 1
+done
+echo "==== apparmor"
+cat /sys/kernel/security/apparmor/profiles
+echo "==== lockdown"
+cat /sys/kernel/security/lockdown
+echo "==== failed"
+systemctl --failed --no-legend --plain
+echo "==== times"
+systemd-analyze time
+free -m
 for profile in cis_level1_server anssi_bp28_intermediary; do
     echo "==== openscap $profile"
     LD_LIBRARY_PATH=$lib OSCAP_SCHEMA_PATH=$tools/usr/share/openscap/schemas \
@@ -25,19 +55,10 @@ done
 echo "==== lynis"
 # It looks for its own files beside itself or in /usr/share: given a folder of its own.
 cp -r "$tools/usr/share/lynis" /run/judged/ && cd /run/judged/lynis &&
-    cp "$tools/usr/sbin/lynis" . && cp "$tools/etc/lynis/default.prf" . &&
+    cp "$tools/usr/sbin/lynis" . && cp -r "$tools"/etc/lynis/* . &&
     sh ./lynis audit system --quick --no-colors --quiet --profile ./default.prf \
+        --plugindir ./plugins \
         --logfile /run/judged/lynis.log --report-file /run/judged/lynis.dat
 grep -E '^(hardening_index|warning|suggestion)' /run/judged/lynis.dat
-echo "==== ports"
-ss -Hltunp
-echo "==== units"
-for unit in /etc/systemd/system/agent-proxy*.service; do
-    systemd-analyze security --no-pager "$(basename "$unit")" 2>&1 | tail -n 1
-done
-echo "==== failed"
-systemctl --failed --no-legend --plain
-echo "==== times"
-systemd-analyze time
-free -m
 echo "==== end"
+[ ! -d /mnt/tools ] || systemctl poweroff --no-block

@@ -30,24 +30,32 @@ _LEFT_OUT = ("libc6_", "libc-bin_", "dpkg_", "perl-base_", "bash_", "coreutils_"
 _SIZE_MIB = 400
 
 
-def volume() -> Path:
-    """Return the volume (ext4, label TOOLS), made once and kept."""
-    path = CACHE / "tools.ext4"
+def tree() -> Path:
+    """Return a folder with the tools as Debian's packages have them, made once and kept."""
+    path = CACHE / "tree"
     if path.exists():
         return path
     shutil.rmtree(CACHE, ignore_errors=True)
     apt = _apt(CACHE / "apt")
-    tree = CACHE / "tree"
-    tree.mkdir()
-    for package in _download(apt):
-        subprocess.run(["dpkg", "-x", str(package), str(tree)], check=True)
-    assert (tree / RULES).exists(), f"ssg-debian has no {RULES}"
     part = CACHE / "part"
-    words = ["mke2fs", "-q", "-t", "ext4", "-L", "TOOLS", "-d", str(tree), str(part)]
-    subprocess.run([*words, f"{_SIZE_MIB}M"], check=True)
-    shutil.rmtree(tree)
+    part.mkdir()
+    for package in _download(apt):
+        subprocess.run(["dpkg", "-x", str(package), str(part)], check=True)
+    assert (part / RULES).exists(), f"ssg-debian has no {RULES}"
     shutil.rmtree(CACHE / "apt")
     part.rename(path)
+    return path
+
+
+def volume() -> Path:
+    """Return the tools as a volume (ext4, label TOOLS), made once and kept."""
+    folder = tree()
+    path = CACHE / "tools.ext4"
+    if not path.exists():
+        part = CACHE / "tools.part"
+        words = ["mke2fs", "-q", "-t", "ext4", "-L", "TOOLS", "-d", str(folder), str(part)]
+        subprocess.run([*words, f"{_SIZE_MIB}M"], check=True)
+        part.rename(path)
     return path
 
 

@@ -82,24 +82,29 @@ def bill(requirements: str, site: Path, version: str) -> str:
         name="agent-proxy", version=version, type=ComponentType.APPLICATION, bom_ref="agent-proxy"
     )
     bom.register_dependency(bom.metadata.component, bom.components)
+    return text(bom)
+
+
+def text(bom: Bom) -> str:
+    """Return a document without its time and with a serial number of its content, validated."""
     content = json.loads(JsonV1Dot6(bom).output_as_string())
     del content["metadata"]["timestamp"], content["serialNumber"]
     name = json.dumps(content, sort_keys=True)
     content["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, name)}"
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-    wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
+    written = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    wrong = JsonStrictValidator(SchemaVersion.V1_6).validate_str(written)
     if wrong is not None:
         raise SystemExit(f"not valid CycloneDX 1.6: {wrong}")
-    return text
+    return written
 
 
 def main(requirements: str, site: str, output: str) -> None:
     root = Path(__file__).resolve().parents[2]
     (version,) = re.findall(r'__version__ = "(.+)"', (root / "proxy" / "__init__.py").read_text())
-    text = bill(Path(requirements).read_text(), Path(site), version)
+    written = bill(Path(requirements).read_text(), Path(site), version)
     Path(output).parent.mkdir(parents=True, exist_ok=True)
-    Path(output).write_text(text)
-    print(f"{output}: {text.count('pkg:pypi/')} references, CycloneDX 1.6, valid")
+    Path(output).write_text(written)
+    print(f"{output}: {written.count('pkg:pypi/')} references, CycloneDX 1.6, valid")
 
 
 if __name__ == "__main__":

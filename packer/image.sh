@@ -80,7 +80,7 @@ rm -rf "$out"
 mkdir -p "$out"
 cp "$base/packages.txt" "$out/agent-proxy-$version.packages.txt"
 say "Writing the bill of materials"
-sh "$here/bill.sh" "$work/disk/agent-proxy.qcow2" "$out/agent-proxy-$version.cdx.json"
+sh "$here/bill.sh" "$work/baked/agent-proxy.qcow2" "$out/agent-proxy-$version.cdx.json"
 # shellcheck disable=SC2086  # a list of words
 sh "$here/export.sh" "$work/baked/agent-proxy.qcow2" "$version" "$out" ${FORMATS:-qcow2 ova vhd}
 took

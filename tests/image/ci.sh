@@ -22,4 +22,5 @@ unshare --mount --net --pid --fork true 2>/dev/null || skip "no namespaces may b
 export IMAGE_OUT="$tree/dist/image-ci"
 FORMATS=qcow2 COMPRESS=no sh packer/image.sh
 exec .venv/bin/python -m pytest -p no:cacheprovider -q -s tests/image/test_ovf.py \
-    tests/image/test_boot.py
+    tests/image/test_boot.py tests/image/test_verify.py tests/image/test_bill.py \
+    tests/image/test_clouds.py

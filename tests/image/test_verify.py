@@ -14,12 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.image.machine import missing
+from tests.image.conftest import ROOT, built
 from tests.image.scans import mounted
-from tests.image.test_image import IMAGE, ROOT
 
-WHY_NOT = missing() or ("" if IMAGE else "no image was built (make image)")
-pytestmark = [pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT), pytest.mark.deadline(900)]
+pytestmark = pytest.mark.deadline(900)
 
 # What takes a measure away, and the assertion that must then fail.
 WEAKENED = {
@@ -92,10 +90,10 @@ chroot . sh /run/verify.sh
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give the image's root file system, read-only in effect: tests lay something over it."""
-    assert IMAGE is not None
+    image = built("*.qcow2")
     home = tmp_path_factory.mktemp("verify")
     disk, folder = home / "image.raw", home / "root"
-    subprocess.run(["qemu-img", "convert", "-O", "raw", str(IMAGE), str(disk)], check=True)
+    subprocess.run(["qemu-img", "convert", "-O", "raw", str(image), str(disk)], check=True)
     folder.mkdir()
     with mounted(disk, folder):
         yield folder

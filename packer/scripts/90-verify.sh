@@ -185,6 +185,9 @@ for program in gcc cc make ld as tcpdump nc telnet curl wget; do
     refute "$program" sh -c "command -v $program"
 done
 
+apt_keeps_settings() { apt-config dump | grep -qiF 'Dpkg::Options:: "--force-confold";'; }
+assert "security updates keep our settings, and come" apt_keeps_settings
+
 # The product.
 assert "the command" sh -c '/opt/agent-proxy/venv/bin/agent-proxy --version'
 assert "the appliance's command" sh -c '/opt/agent-proxy/venv/bin/agent-proxy-appliance --version'

@@ -73,6 +73,7 @@ WEAKENED = {
     "no file that everybody may write": "echo x >etc/anybody; chmod 666 etc/anybody",
     "no file without an owner": "echo x >etc/nobody-s; chown 4711:4711 etc/nobody-s",
     "gcc": "cp bin/true usr/bin/gcc",
+    "security updates keep our settings, and come": "rm etc/apt/apt.conf.d/40-keep-settings",
     "no var/secret in an image": "mkdir -p opt/agent-proxy/var; echo x >opt/agent-proxy/var/secret",
     "the command": "rm opt/agent-proxy/venv/bin/agent-proxy",
 }  # fmt: skip

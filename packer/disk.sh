@@ -55,10 +55,10 @@ add_build_user() {
     install -m 600 -o 1000 -g 1000 "$work/build.pub" "$root/home/packer/.ssh/authorized_keys"
     echo 'packer ALL=(ALL) NOPASSWD: ALL' >"$root/etc/sudoers.d/packer"
     chmod 440 "$root/etc/sudoers.d/packer"
-    printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\n' \
-        >"$root/etc/systemd/network/00-build.network"
     cp "$here/build-ssh.service" "$here/build.target" "$root/etc/systemd/system/"
     enter systemctl --quiet enable build-ssh
+    # Ours already now: the machine that builds may be busy, too.
+    cp -R "$here/files/etc/systemd/system.conf.d" "$root/etc/systemd/"
     # The firewall would shut Packer out; loading AppArmor's profiles would only cost time.
     for unit in agent-proxy-firewall apparmor; do
         install -d "$root/etc/systemd/system/$unit.service.d"

@@ -39,7 +39,6 @@ if [ "${1:-}" = image ]; then
     need mkfs.vfat dosfstools
     need sfdisk fdisk
     need mke2fs e2fsprogs
-    need mformat mtools
     need ssh-keygen openssh-client
     [ -e /usr/share/ovmf/OVMF.fd ] || missing="$missing ovmf"
 fi

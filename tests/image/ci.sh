@@ -13,7 +13,7 @@ skip() {
 
 [ "$(id -u)" = 0 ] || skip "baking it needs root (files that belong to others)"
 sh tests/packages.sh image
-for program in packer qemu-system-x86_64 qemu-img mmdebstrap sfdisk mke2fs mkfs.vfat mformat; do
+for program in packer qemu-system-x86_64 qemu-img mmdebstrap sfdisk mke2fs mkfs.vfat mcopy; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || skip "$program cannot be had here"
 done
 [ -c /dev/net/tun ] || skip "there is no /dev/net/tun for the machine's network"

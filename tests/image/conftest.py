@@ -31,7 +31,7 @@ def built(pattern: str) -> Path:
     """Return the newest file of the image; a test that has none says what to do and is skipped."""
     folder = Path(os.environ.get("IMAGE_OUT") or ROOT / "dist" / "image")
     found = sorted(folder.glob(pattern), key=lambda path: path.stat().st_mtime)
-    why = missing("mformat", "xorriso") or (
+    why = missing("mkfs.vfat", "mcopy", "xorriso") or (
         "" if found else f"{folder} has no {pattern}: make image"
     )
     if why:

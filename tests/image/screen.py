@@ -7,7 +7,8 @@ import time
 import pyte
 
 from tests.console.emulator import KEYS
-from tests.image.machine import PATIENCE_S, Machine
+from tests.image.machine import Machine
+from tests.image.shell import PATIENCE_S
 
 
 class Screen:
@@ -26,14 +27,16 @@ class Screen:
         self._stream.feed(said)
         return "\n".join(line.rstrip() for line in self._screen.display)
 
-    def shows(self, text: str, patience_s: float = PATIENCE_S) -> str:
-        """Return the screen once it has `text`. Raises: AssertionError."""
-        deadline = time.monotonic() + patience_s
-        while text not in self.text:
+    def shows(self, text: str, *, no_more: str = "") -> str:
+        """Return the screen once it has `text`, and not `no_more`. Raises: AssertionError."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            seen = self.text
+            if text in seen and not (no_more and no_more in seen):
+                return seen
             self._machine.runs()
-            assert time.monotonic() < deadline, f"never {text!r} on the screen:\n{self.text}"
+            assert time.monotonic() < deadline, f"never {text!r} on the screen:\n{seen}"
             time.sleep(0.1)
-        return self.text
 
     def press(self, *keys: str) -> None:
         """Press keys by name, or type text."""

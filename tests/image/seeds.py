@@ -22,7 +22,7 @@ def volume(path: Path, label: str, files: Mapping[str, Path], size_mib: int = 2)
     """Make a FAT volume with these files, by the names they shall have."""
     with open(path, "wb") as disk:
         disk.truncate(size_mib << 20)
-    subprocess.run(["mformat", "-i", str(path), "-v", label, "::"], check=True)
+    subprocess.run(["mkfs.vfat", "-n", label, str(path)], check=True, stdout=subprocess.DEVNULL)
     for name, file in files.items():
         subprocess.run(["mcopy", "-i", str(path), str(file), f"::{name}"], check=True)
     return path

@@ -82,7 +82,7 @@ class Shell:
     def begin(self, script: str) -> None:
         """Let a line of shell run, and do not wait for it."""
         self._wait_until_up()
-        self._line.sendall(f"{script} >/dev/null 2>&1 &\n".encode())
+        self._line.sendall(f"{script} </dev/null >/dev/null 2>&1 &\n".encode())
 
     def _wait_until_up(self) -> None:
         """Ask until the shell is there: what comes before it is lost."""

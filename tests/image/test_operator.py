@@ -100,6 +100,7 @@ def node(
 
 
 def test_the_wizard_on_the_serial_line_sets_it_up(node: Node, lab: Lab) -> None:
+    node.machine.enlarge(6)
     node.start()
     screen = Screen(node.machine)
     screen.shows("not set up yet")
@@ -111,11 +112,17 @@ def test_the_wizard_on_the_serial_line_sets_it_up(node: Node, lab: Lab) -> None:
     screen.press("down", "node-1", "down", "10.1.2.3/24", "f2")
     screen.shows("Enter do it")
     screen.press("enter")
-    screen.shows("5 complete   done")
+    screen.shows("5 complete   done", no_more="what it would change")
     assert node.run("hostname").strip() == "node-1"
     assert "10.1.2.3/24" in node.run("ip", "-br", "address", "show", "eth0")
-    screen.press("esc", "esc", "esc", "esc")
-    screen.shows("log in")
+    assert int(node.run("df", "--output=size", "-BM", "/").split()[-1].rstrip("M")) > 5500
+    _log_out(screen)
+
+
+def _log_out(screen: Screen) -> None:
+    """From wherever: each Esc is one screen back, and on the first one nothing."""
+    screen.press("esc", "esc", "esc", "esc", "esc")
+    screen.shows("Enter log in")
 
 
 def test_upstream_is_set_through_the_console(node: Node, lab: Lab) -> None:
@@ -134,6 +141,7 @@ def test_upstream_is_set_through_the_console(node: Node, lab: Lab) -> None:
     screen.shows("Taken back by itself")
     screen.press("c")
     screen.shows("confirmed, final")
+    _log_out(screen)
     node.until_ready()
     settings = node.run("cat", "/opt/agent-proxy/conf/proxy.ini")
     assert "endpoint = 10.1.2.9:3302" in settings
@@ -189,7 +197,7 @@ def test_a_power_cut_in_a_change_leaves_the_old_settings_or_the_new(node: Node, 
         node.start()
         node.until_ready()
         assert node.run("cat", "/opt/agent-proxy/conf/proxy.ini") == old
-        assert node.run("ls", "/var/lib/agent-proxy/transaction") == ""
+        node.run("test", "!", "-e", "/var/lib/agent-proxy/transaction/journal.json")
     assert node.identity() == before
     serves(lab, "after-the-cuts")
 
@@ -203,8 +211,8 @@ def test_a_full_disk_stops_nobody(node: Node, lab: Lab) -> None:
     serves(lab, "full")
     screen = node.log_in()
     screen.press("1")
-    screen.shows("diagnose", 60)
-    screen.press("esc", "esc")
+    screen.shows("2  Diagnose")
+    _log_out(screen)
     for name in _workers(node):
         node.run(*_SUPERVISORCTL, "restart", name)
         node.until_ready()
@@ -213,7 +221,7 @@ def test_a_full_disk_stops_nobody(node: Node, lab: Lab) -> None:
 
 
 def test_an_upgrade_to_a_newer_build_and_back(node: Node, lab: Lab) -> None:
-    node.run("mkdir", "-p", "/run/release")
+    node.run("mkdir", "-p", "/run/release", "/etc/agent-proxy/release-keys")
     node.run("mount", "-o", "ro", "LABEL=RELEASE", "/run/release")
     node.run("cp", "/run/release/publisher.pub", "/etc/agent-proxy/release-keys/publisher.pub")
     node.run("cp", "/run/release/new.release", "/var/lib/agent-proxy/new.release")

@@ -29,7 +29,7 @@ say "Telling systemd that /usr is not newer than what was made of it"
 say "Freeing what is empty"
 cat >/run/99-goodbye.sh <<'GOODBYE'
 set -eu
-rm -rf /home/packer /etc/sudoers.d/packer \
+rm -rf /home/packer /etc/sudoers.d/packer /etc/systemd/network/00-build.network \
     /etc/systemd/system/build.target* /etc/systemd/system/build-ssh.service \
     /etc/systemd/system/agent-proxy-firewall.service.d /etc/systemd/system/apparmor.service.d
 sed -i '/^packer:/d' /etc/passwd /etc/shadow /etc/group /etc/gshadow /etc/subuid /etc/subgid

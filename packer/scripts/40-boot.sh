@@ -19,5 +19,13 @@ umount /boot/efi
 say "Nothing at a start that nobody needs"
 systemctl --quiet mask grub-common.service e2scrub_reap.service e2scrub_all.timer
 
-say "AppArmor: profiles compiled for this kernel, so that no start has to"
+say "AppArmor: profiles of what is here, compiled, so that no start has to"
+# Debian's are for some hundred programs, browsers most of them. dpkg does not bring back what an
+# administrator has removed.
+for profile in /etc/apparmor.d/*; do
+    case ${profile##*/} in
+    agent-proxy | systemd-coredump | unix-chkpwd | unprivileged_userns) ;;
+    *) [ ! -f "$profile" ] || rm "$profile" ;;
+    esac
+done
 apparmor_parser --skip-kernel-load --write-cache /etc/apparmor.d

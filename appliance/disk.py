@@ -26,12 +26,14 @@ def grow(system: System) -> list[str]:
     source = system.ask(("findmnt", "--noheadings", "--output", "SOURCE", "/")).out.strip()
     if not source.startswith("/dev/"):
         return [f"/ is on {source or 'nothing known'}: not ours to grow"]
-    found = system.ask(("lsblk", "--json", "--nodeps", "--output", "TYPE,PKNAME,PARTN", source))
+    found = system.ask(("lsblk", "--json", "--nodeps", "--output", "TYPE,PKNAME,KNAME", source))
     device = _device(found.out)
-    if device.get("type") == "part" and device.get("pkname") and device.get("partn"):
+    # Not lsblk's PARTN: that of Debian 12 does not know it.
+    number = system.read(f"/sys/class/block/{device.get('kname')}/partition")
+    if device.get("type") == "part" and device.get("pkname") and number:
         if _fills(system, str(device["pkname"]), source):
             return ["the partition fills the disk", _grow_file_system(system)]
-        argv = ("growpart", f"/dev/{device['pkname']}", str(device["partn"]))
+        argv = ("growpart", f"/dev/{device['pkname']}", number.decode().strip())
         done = system.run(argv)
         if done.code not in (0, _NOTHING_TO_GROW):
             return [f"{' '.join(argv)} failed with {done.code}: {done.said}"]

@@ -25,6 +25,11 @@ need xorriso xorriso
 need testssl testssl.sh
 need sslscan sslscan
 need strace strace
+need growpart cloud-guest-utils
+need sfdisk fdisk
+need mkfs.ext4 e2fsprogs
+need losetup mount
+need dnsmasq dnsmasq-base
 need setpriv util-linux
 need systemd-analyze systemd
 need promtool prometheus

@@ -8,9 +8,10 @@ added to it and go before it:
     VMware                      guestinfo.ovfEnv, guestinfo.userdata
     volumes                     labels cidata (NoCloud) and config-2 (OpenStack config drive), and
                                 any CD with ovf-env.xml
-    metadata by HTTP            OpenStack at 169.254.169.254, CloudStack at the DHCP server; only
-                                where the machine's own firmware says that it is one of these,
-                                since anybody on a network could answer otherwise
+    metadata by HTTP            OpenStack at 169.254.169.254, CloudStack at the DHCP server, whose
+                                password server is asked as well; only where the machine's own
+                                firmware says that it is one of these, since anybody on a network
+                                could answer otherwise
 
 Volumes are read by bsdtar and mtools as files: nothing is mounted, so that no file system of an
 unknown hand reaches the kernel, and no privilege beyond reading the device is needed.
@@ -25,51 +26,71 @@ import json
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from appliance import answers_file
+from appliance import answers_file, readings
 from appliance.answers_file import Values
 from appliance.system import System
 
-__all__ = ["SEED", "Found", "find", "get"]
+__all__ = ["SEED", "Found", "find", "get", "password"]
 
 SEED: Final = "/var/lib/agent-proxy/seed"
 _LEASES: Final = "/run/systemd/netif/leases"
 _DMI: Final = ("/sys/class/dmi/id/product_name", "/sys/class/dmi/id/sys_vendor")
 _OPENSTACK: Final = "169.254.169.254"
 _PORT: Final = 80
+_PASSWORD_PORT: Final = 8080
+# What CloudStack's password server says where there is none (any more).
+_NO_PASSWORD: Final = (b"", b"bad_request", b"saved_password")
 _HTTP_S: Final = 5.0
 _LIMIT_BYTES: Final = 128 << 10
 _USER_DATA: Final = ("user-data", "openstack/latest/user_data")
 _META_DATA: Final = ("meta-data", "openstack/latest/meta_data.json")
+_PASSWORD: Final = "console.password"
 _LABELS: Final = ("cidata", "config-2")
 
 Get = Callable[[str, str], bytes]
 """Host and path -> what an HTTP server there answers; b"" where there is nothing."""
 
+Password = Callable[[str, str], bytes]
+"""Host and request -> what CloudStack's password server answers."""
+
 
 class Found(NamedTuple):
-    """Answers and where they come from. `hostname` is what meta-data calls the machine."""
+    """Answers and where they come from. `hostname` is what meta-data calls the machine.
+
+    `password_from` is the server to be told once the password it gave is set: it forgets it then.
+    """
 
     values: Values
     source: str
     hostname: str = ""
+    password_from: str = ""
 
 
-def find(system: System, get: Get) -> Found:
+def password(host: str, request: str) -> bytes:
+    """Ask CloudStack's password server: "send_my_password", or tell it "saved_password"."""
+    return _fetched(host, _PASSWORD_PORT, "/", {"DomU_Request": request}).strip()
+
+
+def find(system: System, get: Get, password: Password = password) -> Found:
     """Return the answers there are; none is well, too. Raises: Problems for those that are bad."""
     kernel = answers_file.from_kernel(system.read("/proc/cmdline") or b"", "kernel command line")
     for source in (_seed, _vmware, _volumes):
         found = source(system)
         if found is not None and found.values:
             return _with(found, kernel)
-    found = _metadata(system, get)
+    found = _metadata(system, get, password)
     return _with(found or Found({}, ""), kernel)
 
 
 def get(host: str, path: str) -> bytes:
     """Return what a metadata service answers, b"" for anything but 200 within 5 s."""
-    connection = http.client.HTTPConnection(host, _PORT, timeout=_HTTP_S)
+    return _fetched(host, _PORT, path, {})
+
+
+def _fetched(host: str, port: int, path: str, headers: dict[str, str]) -> bytes:
+    connection = http.client.HTTPConnection(host, port, timeout=_HTTP_S)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         content = answer.read(_LIMIT_BYTES)
         return content if answer.status == http.HTTPStatus.OK else b""
@@ -131,14 +152,14 @@ def _guestinfo(system: System, name: str) -> bytes:
 
 def _volumes(system: System) -> Found | None:
     done = system.ask(("lsblk", "--json", "--paths", "--output", "PATH,FSTYPE,LABEL,TYPE"))
-    for path, kind, label in _candidates(done.out):
+    for path, kind, label in _candidates(system, done.out):
         found = _from_files(_reader(system, path, kind), f"volume {label or path}")
         if found is not None and found.values:
             return found
     return None
 
 
-def _candidates(text: str) -> list[tuple[str, str, str]]:
+def _candidates(system: System, text: str) -> list[tuple[str, str, str]]:
     """Return path, file system and label of volumes that may hold answers."""
     try:
         tops: list[dict[str, Any]] = json.loads(text or "{}").get("blockdevices", [])
@@ -150,6 +171,11 @@ def _candidates(text: str) -> list[tuple[str, str, str]]:
         one = pending.pop(0)
         pending += one.get("children") or []
         kind, label = str(one.get("fstype") or ""), str(one.get("label") or "")
+        if not kind and not one.get("children"):
+            # lsblk knows only what udev has found out, which may not have come to it yet.
+            probed = system.ask(("blkid", "--probe", "--output", "export", str(one["path"])))
+            known = readings.properties(probed.out)
+            kind, label = known.get("TYPE", ""), known.get("LABEL", "").replace("\\ ", " ")
         if kind in ("iso9660", "udf") or (kind == "vfat" and label.lower() in _LABELS):
             found.append((str(one["path"]), kind, label))
     return found
@@ -166,7 +192,7 @@ def _reader(system: System, path: str, kind: str) -> Callable[[str], bytes]:
     return read
 
 
-def _metadata(system: System, get: Get) -> Found | None:
+def _metadata(system: System, get: Get, password: Password) -> Found | None:
     firmware = b" ".join(system.read(path) or b"" for path in _DMI).decode(errors="replace")
     if "OpenStack" in firmware:
         return _from_files(
@@ -178,8 +204,21 @@ def _metadata(system: System, get: Get) -> Found | None:
             if content:
                 values = answers_file.from_user_data(content, f"CloudStack at {server}")
                 name = get(server, "/latest/local-hostname").decode(errors="replace").strip()
-                return Found(values, f"CloudStack (metadata at {server})", name.partition(".")[0])
+                source = f"CloudStack (metadata at {server})"
+                found = Found(values, source, name.partition(".")[0])
+                return _with_password(found, server, password) if values else found
     return None
+
+
+def _with_password(found: Found, server: str, password: Password) -> Found:
+    """What user data says of the password goes before what the password server gives."""
+    if _PASSWORD in found.values:
+        return found
+    given = password(server, "send_my_password")
+    if given in _NO_PASSWORD:
+        return found
+    values = {**found.values, _PASSWORD: given.decode(errors="replace")}
+    return found._replace(values=values, password_from=server)
 
 
 def _below(get: Get, host: str, prefix: str, name: str) -> bytes:

@@ -108,6 +108,7 @@ def run(
     *,
     given: Values | None = None,
     get: answer_sources.Get = answer_sources.get,
+    password: answer_sources.Password = answer_sources.password,
     progress: Callable[[str], None] = lambda line: None,
 ) -> State:
     """Do what is not done yet and return how far it came. `given` are answers typed at the console.
@@ -120,7 +121,7 @@ def run(
         return state(system)
     done = [_identity(system, progress), _disk(system, progress)]
     try:
-        found = _found(system, given, get)
+        found = _found(system, given, get, password)
         progress(f"3 answers: {found.source or 'none found'}")
         judged = _judged(system, conf, found)
     except Problems as problems:
@@ -131,6 +132,8 @@ def run(
     done.append(Step(3, "answers", "done", found.source))
     progress("4 settings: putting them in force")
     done.append(_settings(system, conf, judged))
+    if found.password_from:
+        password(found.password_from, "saved_password")
     system.write(COMPLETE, b"")
     size(system, conf)
     done.append(Step(5, "complete", "done"))
@@ -174,10 +177,15 @@ def _disk(system: System, progress: Callable[[str], None]) -> Step:
     return Step(2, "disk", "done", "" if done.code == 0 else f"not grown: {done.said}")
 
 
-def _found(system: System, given: Values | None, get: answer_sources.Get) -> answer_sources.Found:
+def _found(
+    system: System,
+    given: Values | None,
+    get: answer_sources.Get,
+    password: answer_sources.Password,
+) -> answer_sources.Found:
     if given is not None:
         return answer_sources.Found(given, "console")
-    return answer_sources.find(system, get)
+    return answer_sources.find(system, get, password)
 
 
 def _judged(system: System, conf: str, found: answer_sources.Found) -> Answers:

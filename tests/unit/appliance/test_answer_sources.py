@@ -37,7 +37,7 @@ def well(text: str) -> Completed:
 
 
 def test_nowhere(tmp_path: Path) -> None:
-    assert answer_sources.find(Machine(tmp_path), nothing) == ({}, "", "")
+    assert answer_sources.find(Machine(tmp_path), nothing) == ({}, "", "", "")
 
 
 def test_a_seed_and_words_of_the_kernel_command_line(tmp_path: Path) -> None:
@@ -198,3 +198,44 @@ def test_only_200_counts(server: None) -> None:
 def test_a_server_that_is_not_there_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_sources, "_PORT", 1)
     assert answer_sources.get("127.0.0.1", "/latest/user-data") == b""
+
+
+def test_a_volume_that_udev_has_not_looked_at_yet(tmp_path: Path) -> None:
+    device = {"path": "/dev/sr0", "fstype": None, "label": None, "type": "rom"}
+    machine = Machine(tmp_path)
+    machine.answers[_LSBLK] = well(json.dumps({"blockdevices": [device]}))
+    machine.answers["blkid --probe --output export /dev/sr0"] = well(
+        "DEVNAME=/dev/sr0\nLABEL=OVF\\ ENV\nTYPE=iso9660\n"
+    )
+    machine.answers["bsdtar -x -O -f /dev/sr0 user-data"] = well(_USER_DATA)
+    found = answer_sources.find(machine, nothing)
+    assert (found.values, found.source) == (_VALUES, "volume OVF ENV (user-data)")
+
+
+@pytest.mark.parametrize(
+    ("said", "user_data", "expected"),
+    [
+        (b"a long password", _USER_DATA, "a long password"),
+        (b"saved_password", _USER_DATA, None),
+        (b"bad_request", _USER_DATA, None),
+        (b"", _USER_DATA, None),
+        (b"other", _USER_DATA.replace("{", "{console.password: mine, "), "mine"),
+    ],
+)
+def test_cloudstack_s_password_server(
+    tmp_path: Path, said: bytes, user_data: str, expected: str | None
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def password(host: str, request: str) -> bytes:
+        asked.append((host, request))
+        return said
+
+    machine = Machine(tmp_path)
+    machine.write("/sys/class/dmi/id/product_name", b"CloudStack KVM Hypervisor")
+    machine.write("/run/systemd/netif/leases/2", b"SERVER_ADDRESS=10.1.2.1\n")
+    pages = {"/latest/user-data": user_data.encode()}
+    found = answer_sources.find(machine, lambda host, path: pages.get(path, b""), password)
+    assert found.values.get("console.password") == expected
+    assert found.password_from == ("10.1.2.1" if expected == "a long password" else "")
+    assert asked == ([] if expected == "mine" else [("10.1.2.1", "send_my_password")])

@@ -47,12 +47,14 @@ def run(
     """
     began = time.monotonic()
     deadline = Deadline(deadline_s)
+    system = system.hurried(deadline_s)
     places = Places(conf)
     found = facts.gather(system, conf)
     watching = _watch(found)
     try:
         here = str(system.path(conf))
-        for outcome in check.run(here, min(_CHECK_S, deadline_s)):
+        left_s = max(1.0, deadline_s - (time.monotonic() - began))
+        for outcome in check.run(here, min(_CHECK_S, left_s)):
             if outcome.name not in _ASKED_OTHERWISE:
                 yield outcome
         if found.settings is None:

@@ -15,6 +15,7 @@ to it, programs still run on this machine.
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import http.client
 import os
@@ -25,7 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 from appliance import owners
 
@@ -34,6 +35,8 @@ __all__ = ["NOT_FOUND", "TIMED_OUT", "Busy", "Completed", "Entry", "Fetched", "S
 _READ_LIMIT_BYTES: Final = 64 << 20
 _PIECE_BYTES: Final = 64 << 10
 _PAGE_LIMIT_BYTES: Final = 16 << 20
+# What is asked once time is over: some answer at once, and say more than a deadline.
+_LEAST_S: Final = 0.2
 NOT_FOUND: Final = 127
 TIMED_OUT: Final = 124
 # What a program finds: no language, no PATH of whoever called, no secrets of the environment.
@@ -95,6 +98,18 @@ class System:
 
     def __init__(self, root: str = "/") -> None:
         self.root = root
+        self._end: float | None = None
+
+    def hurried(self, seconds: float) -> Self:
+        """Return the same machine, whose programs and pages may take so long altogether."""
+        made = copy.copy(self)
+        made._end = time.monotonic() + seconds
+        return made
+
+    def _left(self, timeout_s: float) -> float:
+        if self._end is None:
+            return timeout_s
+        return min(timeout_s, max(_LEAST_S, self._end - time.monotonic()))
 
     # -- programs
 
@@ -106,13 +121,13 @@ class System:
 
     def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
         """Run a program that only looks: this happens in a dry run, too."""
-        return _completed(argv, b"", timeout_s)
+        return _completed(argv, b"", self._left(timeout_s))
 
     def fetch(
         self, address: str, port: int, path: str, *, timeout_s: float = 5.0
     ) -> Fetched | None:
         """Return what a page of the proxy's [admin] listener says; None if nothing answers."""
-        connection = http.client.HTTPConnection(address, port, timeout=timeout_s)
+        connection = http.client.HTTPConnection(address, port, timeout=self._left(timeout_s))
         try:
             connection.request("GET", path, headers={"Connection": "close"})
             answer = connection.getresponse()

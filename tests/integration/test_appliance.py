@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from appliance.system import Completed, System
 from appliance.verb import Context, Result
 from appliance.verbs import named
 from proxy.outcome import Outcome
+from tests.fakes.certificates import self_signed
 from tests.integration.conftest import Dial
 from tests.integration.nodes import AGENT, PLATFORM, STRANGER, Node
 from tests.integration.peers import Origin, eventually
@@ -231,3 +234,44 @@ def test_the_deadline_is_a_total(here: Here, node: Node) -> None:
     found = list(diagnostics.run(here, str(node.conf), deadline_s=3, wait_s=600))
     assert time.monotonic() - began < 60  # of 600 s that it might wait
     assert any(one.name == "way from the platform" for one in found)
+
+
+class Hanging(System):
+    """A machine on which every program hangs, and so does whoever answers for the proxy."""
+
+    def path(self, path: str) -> Path:
+        own = path.startswith(("/etc/agent-proxy/", "/var/lib/agent-proxy/"))
+        return Path("/nowhere") / path.lstrip("/") if own else super().path(path)
+
+    def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
+        return super().ask(("sleep", "1000"), timeout_s=timeout_s)
+
+
+def test_the_diagnosis_ends_in_time_when_everything_hangs(tmp_path: Path) -> None:
+    """Programs, pages, the node and the platform take what they are sent, and that is all."""
+    with contextlib.ExitStack() as stack:
+        ports = []
+        for _ in range(3):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=64))
+            ports.append(listener.getsockname()[1])
+        (tmp_path / "conf").mkdir()
+        pair = self_signed(tmp_path / "var" / "tls", "proxy", ("localhost",))
+        conf = tmp_path / "conf" / "proxy.ini"
+        endpoints = f"127.0.0.1:{ports[2]}, silent.invalid:3302, 127.0.0.2:{ports[2]}"
+        conf.write_text(
+            "[proxy]\nid = 45BCEBB32AA9\nsecret = 0123456789abcdef0123456789abcdef\n"
+            f"[listen]\naddresses = 127.0.0.1\nport = {ports[0]}\n"
+            f"certificate = {pair.certificate}\nkey = {pair.key}\n"
+            f"[upstream]\nendpoint = {endpoints}\n"
+            f"[platform]\nnetworks = 127.0.2.1\n[admin]\nport = {ports[1]}\n"
+            "[agents]\nnetworks = 127.0.1.0/24\nallow_loopback = yes\n"
+        )
+        conf.chmod(0o600)
+        began = time.monotonic()
+        found = list(diagnostics.run(Hanging(), str(conf), deadline_s=6, wait_s=3))
+        took_s = time.monotonic() - began
+    assert took_s < 6 + 9, took_s  # one step may be under way; none of 10 s and more may follow
+    names = [one.name for one in found]
+    for name in ("configuration", "upstream TLS", "ready", "processes", "way from the platform"):
+        assert name in names, names
+    assert all(one.remedy for one in found if one.verdict == "FAIL"), found

@@ -155,6 +155,11 @@ class Machine:
         state = self.try_run("systemctl", "show", "-P", "ActiveState", _LAST_UNIT).stdout.strip()
         return state in ("active", "failed")
 
+    @property
+    def leader(self) -> int:
+        """The process here that is process 1 there."""
+        return self._leader
+
     # -- what runs on it
 
     def try_run(

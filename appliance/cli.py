@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from proxy import __version__
 
 __all__ = ["main", "parser"]
 
+_WIDTH: Final = 79  # of the smallest terminal there is
 _EPILOG: Final = """\
 exit codes:
   0  well    1  something failed, or was refused    2  a value or the command is wrong
@@ -46,11 +48,9 @@ def parser() -> argparse.ArgumentParser:
         for depth in range(len(above)):
             path = tuple(above[: depth + 1])
             if path not in levels:
-                senses = "; ".join(one.sense for one in VERBS if one.words[: depth + 1] == path)
                 inner = levels[path[:-1]].add_parser(
                     path[-1],
                     help=f"{', '.join(_below(path))}",
-                    description=senses,
                     formatter_class=_formatter,
                 )
                 levels[path] = _level(inner)
@@ -68,6 +68,14 @@ def _below(path: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _sentence(sense: str) -> str:
+    return f"{sense[0].upper()}{sense[1:]}."
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDTH)
+
+
 def _formatter(prog: str) -> argparse.HelpFormatter:
     return argparse.RawDescriptionHelpFormatter(prog, max_help_position=26)
 
@@ -77,7 +85,7 @@ def _add(level: Any, word: str, verb: Verb) -> None:
     made = level.add_parser(
         word,
         help=verb.sense,
-        description=f"{verb.sense[0].upper()}{verb.sense[1:]}.\n{verb.more}".rstrip(),
+        description=f"{_filled(_sentence(verb.sense))}\n{_filled(verb.more)}".rstrip(),
         epilog=f"examples:{examples}",
         formatter_class=_formatter,
     )
@@ -163,7 +171,7 @@ def _report(result: Result, as_json: bool, would: list[str]) -> None:
 def _ask(verb: Verb) -> None:
     if not sys.stdin.isatty():
         raise Refusal(f"`{verb.name}` asks before it acts. Give --yes where nobody can answer")
-    print(f"{verb.sense[0].upper()}{verb.sense[1:]}. Type yes to do it: ", end="", flush=True)
+    print(f"{_sentence(verb.sense)} Type yes to do it: ", end="", flush=True)
     if sys.stdin.readline().strip() != "yes":
         raise Refusal("nothing was done")
 

@@ -54,7 +54,8 @@ def declare(made: argparse.ArgumentParser, argument: Argument) -> None:
 def _metavar(argument: Argument) -> str:
     if argument.kind in (*_FROM_FILE, "file"):
         return "FILE"
-    return "N" if argument.kind == "number" else argument.name.upper()
+    is_count = argument.kind == "number" and not argument.positional
+    return "N" if is_count else argument.name.upper()
 
 
 def _help(argument: Argument) -> str:

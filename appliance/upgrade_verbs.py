@@ -121,7 +121,13 @@ VERBS: Final = (
                 check=fields.path,
             ),
         ),
-        ("agent-proxy-appliance upgrade install /var/lib/agent-proxy/agent-proxy-0.2.0.release",),
+        (
+            "agent-proxy-appliance upgrade install /var/lib/agent-proxy/agent-proxy-0.2.0.release",
+            "agent-proxy-appliance upgrade install --yes --json /media/agent-proxy-0.2.0.release",
+        ),
+        "Its signature is checked with the keys of /etc/agent-proxy/release-keys first. It takes "
+        "about two minutes; no request is lost, WebSockets connect again. In a balanced group "
+        "upgrade one node after the other.",
         changes=True,
         dangerous=True,
     ),

@@ -88,12 +88,12 @@ def test_upgrades(boot: Boot, lab: Lab, publisher: Publisher) -> None:
 
 
 def _forged_ones_are_refused(machine: Machine, publisher: Publisher) -> None:
-    content = bytearray(publisher.release("0.9.0"))
+    content = bytearray(publisher.release("0.9.1"))
     content[-20_000] ^= 1
     code, told = upgrade(machine, bytes(content))
     assert (code, told["state"]) == (1, "failed"), told
     assert version(machine) == __version__
-    assert not machine.path("/opt/agent-proxy/releases/0.9.0").exists()
+    assert not machine.path("/opt/agent-proxy/releases/0.9.1").exists()
 
 
 def _one_that_does_not_start_is_not_switched_to(machine: Machine, publisher: Publisher) -> None:

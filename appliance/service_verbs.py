@@ -88,14 +88,18 @@ def _restarted(context: Context, rounds: list[tuple[str, ...]]) -> Result:
         if settings is not None:
             numbers = [name.rpartition("-")[2] for name in names if "worker-" in name]
             renewal.await_ready(context, settings, numbers)
-        lines.append(f"{shown}: restarted and ready")
+        lines.append(f"{shown}: {_ended(context, 'restarted and ready')}")
     return Result(tuple(lines), {"restarted": [name for names in rounds for name in names]})
 
 
 def _renew(context: Context, values: Values) -> Result:
     names = renewal.renew(context)
-    lines = tuple(f"{name}: started anew and ready" for name in names)
-    return Result(lines, {"renewed": names})
+    end = _ended(context, "started anew and ready")
+    return Result(tuple(f"{name}: {end}" for name in names), {"renewed": names})
+
+
+def _ended(context: Context, how: str) -> str:
+    return f"would be {how}" if context.system.dry else how
 
 
 def _logs(context: Context, values: Values) -> Result:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from typing import Final
 
 from appliance import facts
@@ -64,7 +65,12 @@ def renew(context: Context, *, insist: bool = False) -> list[str]:
     return names
 
 
-def await_ready(context: Context, settings: Settings, numbers: list[str]) -> None:
+def await_ready(
+    context: Context,
+    settings: Settings,
+    numbers: list[str],
+    has_ended: Callable[[str], bool] = lambda number: False,
+) -> None:
     """Return once these workers take traffic. Raises: Refusal if they do not within 60 s."""
     if context.system.dry:
         return
@@ -80,6 +86,9 @@ def await_ready(context: Context, settings: Settings, numbers: list[str]) -> Non
                 f"worker {', '.join(late)} is not ready after {_READY_WITHIN_S:.0f} s: {why}. "
                 "See `services logs`; the processes after it were left alone"
             )
+        ended = [number for number in late if has_ended(number)]
+        if ended:
+            raise Refusal(f"worker {', '.join(ended)} ended by itself. See `services logs`")
         if context.stop():
             raise Refusal(
                 f"worker {', '.join(late)} was restarted; nobody waited until it was ready"
@@ -101,7 +110,12 @@ def _start_bridge(context: Context, settings: Settings, bridge: list[int]) -> No
     context.progress("starting workers that serve meanwhile")
     for number in bridge:
         _do(context.system, "systemctl", "start", _unit(number))
-    await_ready(context, settings, list(map(str, bridge)))
+
+    def has_ended(number: str) -> bool:
+        said = context.system.ask(("systemctl", "is-active", _unit(int(number)))).out.strip()
+        return said in ("failed", "inactive")
+
+    await_ready(context, settings, list(map(str, bridge)), has_ended)
 
 
 def _end_bridge(context: Context, bridge: list[int]) -> None:
@@ -122,7 +136,8 @@ def _await_service(context: Context, places: Places) -> list[str]:
         down = [f"{one.name} is {one.state}" for one in found if not one.is_running]
         if context.system.dry or (found and not down):
             return [one.name for one in found]
-        if context.system.uptime() >= end:
+        given_up = any(one.state == "FATAL" for one in found)
+        if given_up or context.system.uptime() >= end:
             raise Refusal("; ".join(down) or "supervisord does not answer")
         context.system.pause(_PAUSE_S)
 

@@ -27,6 +27,7 @@ _LONG: Final = "x" * 1100
 _PASS: Final = "seven quiet horses"
 # What else must be given for a form to be handed over.
 _GOOD: Final[dict[str, dict[str, str]]] = {
+    "firewall open": {"port": "9100"},
     "settings secret": {"name": "proxy.secret", "value": "x" * 32},
     "network reset": {"interface": "eth0"},
     "zones add": {"name": "isolated-1"},
@@ -63,6 +64,9 @@ _BAD: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("zones add", "port"): ("0", "65536", "many"),
     ("zones add", "network_id"): ("nothing", "aws:"),
     ("zones remove", "name"): ("nosuch", "two words"),
+    ("firewall open", "port"): ("0", "65536", "ten", "22", "2002"),
+    ("firewall open", "from"): ("everywhere", "10.0.0.1/8"),
+    ("firewall close", "port"): ("0", "ten", "9100"),
     ("platform networks", "networks"): ("everywhere", "10.0.0.1/8", "10.1.2.3, x"),
     ("platform client-ca", "ca"): ("nothing", "-----BEGIN CERTIFICATE-----"),
     ("upstream set", "endpoint"): ("platform.example.com", "a:0", "a:1, b"),

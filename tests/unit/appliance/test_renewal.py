@@ -54,6 +54,16 @@ def test_without_a_bridge_nothing_is_stopped(machine: Machine) -> None:
     assert machine.ran == [*_ALL[:2], _ALL[4]]
 
 
+def test_a_bridge_that_ends_is_not_waited_for(machine: Machine) -> None:
+    _let_be_ready(machine, "0", "1", "900")
+    machine.answers[f"systemctl is-active {_BRIDGE[1]}"] = Completed(3, "failed\n", "")
+    began = machine.up_s
+    with pytest.raises(Refusal, match="worker 901 ended by itself"):
+        renewal.renew(Context(machine))
+    assert machine.up_s == began
+    assert machine.ran == [*_ALL[:2], _ALL[4]]
+
+
 def test_what_is_worse_than_an_interruption_is_replaced_all_the_same(machine: Machine) -> None:
     _let_be_ready(machine, "0", "1")
     renewal.renew(Context(machine), insist=True)

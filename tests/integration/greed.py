@@ -37,9 +37,12 @@ FIRST_BYTES = {
     "handshake": b"\x16",
     "head": b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ",
     "body": b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
+    "chunks": b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
     "reader": b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
 }
-ENCRYPTED = ("head", "body", "reader")
+ENCRYPTED = ("head", "body", "chunks", "reader")
+CHUNKS = b"1\r\nx\r\n" * 5000
+"""Bytes that cost the most to read: each round this much, on each connection."""
 FLOODS = ("connection_flood", "handshake_flood")
 
 
@@ -147,6 +150,8 @@ _held_to_the_end: list[socket.socket] = []
 def _be_slow(sock: socket.socket, kind: str) -> None:
     if kind == "reader":
         sock.recv(1024)
+    elif kind == "chunks":
+        sock.send(CHUNKS)
     elif kind != "idle":
         sock.send(b"\x03" if kind == "handshake" else b"a")
 

@@ -51,8 +51,8 @@ class Admin:
         os.chmod(self._path, 0o600)
         local.listen(_BACKLOG)
         shared = open_listener(self._address, self._port, backlog=_BACKLOG)
-        for sock in (local, _gevent_socket(shared)):
-            server = WSGIServer(sock, self._serve, log=None, error_log=None)
+        for sock, serve in ((local, self._serve_sibling), (_gevent_socket(shared), self._serve)):
+            server = WSGIServer(sock, serve, log=None, error_log=None)
             server.start()
             self._servers.append(server)
 
@@ -62,17 +62,22 @@ class Admin:
         if os.path.exists(self._path):
             os.unlink(self._path)
 
+    def _serve_sibling(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
+        """Also what only workers of this node ask: a journal that was read is forgotten."""
+        path = environ["PATH_INFO"]
+        if path == "/snapshot":
+            return _respond(start, 200, self._snapshot())
+        if path.startswith("/sightings/"):
+            told = lookout.answer(self._worker.sightings, path, environ["QUERY_STRING"])
+            return _respond(start, 404 if told is None else 200, told)
+        return self._serve(environ, start)
+
     def _serve(self, environ: dict[str, Any], start: Start) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             return _respond(start, 405, {"error": "GET only"})
         if path == "/live":
             return _respond(start, 200, self._live())
-        if path == "/snapshot":
-            return _respond(start, 200, self._snapshot())
-        if path.startswith("/sightings/"):
-            told = lookout.answer(self._worker.sightings, path, environ["QUERY_STRING"])
-            return _respond(start, 404 if told is None else 200, told)
         if path == "/ready":
             return self._ready(start)
         if path == "/metrics":

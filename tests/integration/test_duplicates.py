@@ -11,7 +11,7 @@ import pytest
 
 from proxy.lookout import LOOK_EVERY_S
 from tests.integration import peers
-from tests.integration.nodes import AGENT, Node
+from tests.integration.nodes import AGENT, Node, _get
 from tests.integration.peers import Origin, Wire, eventually
 from tests.integration.test_upgrade import UPGRADE, echoing
 
@@ -159,4 +159,13 @@ def _holder(path: Path) -> int:
     ],
 )
 def test_question_that_is_none_is_not_answered(node: Node, target: str) -> None:
+    path = str(node.home / "var" / "run" / "worker-0.sock")
+    assert _get(path, target)[0] == 404
+
+
+@pytest.mark.parametrize("target", ["/snapshot", "/sightings/news?run=-&since=0"])
+def test_what_workers_ask_each_other_is_for_nobody_else(node: Node, target: str) -> None:
+    """The loopback port is every local user's; a journal that was read is forgotten."""
+    path = str(node.home / "var" / "run" / "worker-0.sock")
+    assert _get(path, target)[0] == 200
     assert node.get(target)[0] == 404

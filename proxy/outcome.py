@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-__all__ = ["Outcome", "failed", "passed", "skipped"]
+__all__ = ["Outcome", "failed", "passed", "printable", "skipped"]
 
 
 class Outcome(NamedTuple):
@@ -16,9 +16,20 @@ class Outcome(NamedTuple):
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.verdict}  {self.name:<22}  {self.detail}" + (
-            f". {self.remedy}" if self.remedy else ""
+        return printable(
+            f"{self.verdict}  {self.name:<22}  {self.detail}"
+            + (f". {self.remedy}" if self.remedy else "")
         )
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters escaped: a forward proxy's word can be in it.
+
+    Terminals obey them, by changing what stands above for example.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 def passed(name: str, detail: str) -> Outcome:

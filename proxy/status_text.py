@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
+from proxy.outcome import printable
+
 __all__ = ["lines"]
 
 _INDENT: Final = "  "
@@ -87,4 +89,4 @@ def _text(value: Any) -> str:
         return ", ".join(map(_text, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{_words(key)} {_text(inner)}" for key, inner in value.items())
-    return str(value)
+    return printable(str(value))

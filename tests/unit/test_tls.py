@@ -57,6 +57,20 @@ def old_client() -> ssl.SSLContext:
     return context
 
 
+@pytest.mark.parametrize("min_tls", ["1.0", "1.2"])
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
+def test_nobody_can_choose_a_key_exchange_in_finite_fields(tmp_path: Path, min_tls: str) -> None:
+    """Neither callers nor a called agent, whose choice of 8,192 bits cost us 235 ms a call."""
+    lines = [f"min_tls = {min_tls}", "[agents]", f"min_tls = {min_tls}"]
+    all_of = tls.contexts(made(tmp_path, *lines))
+    contexts = (all_of.agents, all_of.platform, all_of.upstream, all_of.to_agents, all_of.to_peers)
+    for context in contexts:
+        ciphers = [cipher for cipher in context.get_ciphers() if cipher["protocol"] != "TLSv1.3"]
+        assert ciphers
+        assert not [one["name"] for one in ciphers if one["kea"] not in ("kx-ecdhe", "kx-rsa")]
+    assert "kx-rsa" in {cipher["kea"] for cipher in all_of.to_agents.get_ciphers()}
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1 is deprecated")
 @pytest.mark.parametrize("section", ["agents", "listen"])
 def test_tls_1_0_only_where_the_setting_says_so(tmp_path: Path, section: str) -> None:

@@ -171,7 +171,7 @@ class Comparison:
         self._open: dict[str, dict[Identity, int]] = {}
         self._bytes: dict[str, tuple[Identity, int]] = {}
         self._calls: list[tuple[float, Identity, Manner]] = []
-        self._warned: dict[Identity, float] = {}
+        self._warned: OrderedDict[Identity, float] = OrderedDict()  # the oldest first
 
     def read(self, worker: str) -> tuple[str, int]:
         """Return the run and how much of its journal has been added."""
@@ -258,8 +258,13 @@ class Comparison:
         return found
 
     def _is_news(self, identity: Identity, now: float) -> bool:
-        self._warned = {key: at for key, at in self._warned.items() if now - at < WINDOW_S}
-        if identity in self._warned:
+        warned = self._warned
+        # Only as many are looked at as go: one VM may have thousands of addresses to play with.
+        while warned and now - next(iter(warned.values())) >= WINDOW_S:
+            warned.popitem(last=False)
+        if identity in warned:
             return False
-        self._warned[identity] = now
+        if len(warned) >= _IDENTITIES:
+            warned.popitem(last=False)
+        warned[identity] = now
         return True

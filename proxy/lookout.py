@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -25,6 +26,9 @@ __all__ = ["Lookout", "answer"]
 
 LOOK_EVERY_S: Final = 3.0
 _ASKED_AT_ONCE: Final = 50
+_TOLD_AT_ONCE: Final = 10
+"""Identities told of one by one in one look: a network full of them must not flood the log."""
+_log = logging.getLogger(__name__)
 _NEWS, _TUNNELS = "/sightings/news", "/sightings/tunnels"
 
 Suspect = Callable[[str, str, str], None]
@@ -101,8 +105,12 @@ class Lookout:
                 comparison.add(path, news)
                 alive.append(path)
         comparison.keep_only(alive)
-        for (zone, source), differ in comparison.turns(time.monotonic()):
+        found = comparison.turns(time.monotonic())
+        for (zone, source), differ in found[:_TOLD_AT_ONCE]:
             self._suspect(zone, source, f"two programs take turns, told apart by {differ}")
+        if len(found) > _TOLD_AT_ONCE:
+            more = len(found) - _TOLD_AT_ONCE
+            _log.warning("%d more identities seem to be two agents each, as those before", more)
         self._look_at_tunnels(alive[1:])
 
     def _look_at_tunnels(self, paths: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 
 from proxy.duplicates import REPEAT_S, WINDOW_S, Comparison, Identity, Living, Manner, Sightings
@@ -55,6 +56,24 @@ def test_programs_that_take_turns_are_two_agents_and_told_once() -> None:
     assert node.look(8 + WINDOW_S) == []
     node.calls(("0", JAVA, 9 + WINDOW_S), ("0", PYTHON, 10 + WINDOW_S), ("0", JAVA, 11 + WINDOW_S))
     assert node.look(12 + WINDOW_S) == [(ONE, "TLS version, cipher, User-Agent")]
+
+
+def test_thousands_of_suspects_are_judged_in_time_and_bounded_memory() -> None:
+    """One VM with a network of addresses: each was compared with all that had been told."""
+    comparison = Comparison()
+    took = []
+    for number in range(16_000):
+        began = time.process_time()
+        assert comparison._is_news(("default", f"fd00::{number:x}"), number / 1000)
+        took.append(time.process_time() - began)
+    # Of the last each took thousands of times as long as of the first.
+    assert sum(took[-1000:]) < 50 * sum(took[:1000])
+    for number in range(16_000, 20_000):
+        assert comparison._is_news(("default", f"fd00::{number:x}"), number / 1000)
+    assert len(comparison._warned) <= 16384
+    assert not comparison._is_news(("default", f"fd00::{19_999:x}"), 41)
+    assert comparison._is_news(("default", "fd00::1"), 41 + WINDOW_S)
+    assert len(comparison._warned) == 1
 
 
 def test_agents_of_which_each_worker_sees_one() -> None:

@@ -45,6 +45,8 @@ if [ "${1:-}" = image ]; then
     need sfdisk fdisk
     need mke2fs e2fsprogs
     need ssh-keygen openssh-client
+    # debsecan's, in the judgement of the image
+    /usr/bin/python3 -c 'import apt_pkg' 2>/dev/null || missing="$missing python3-apt"
     [ -e /usr/share/ovmf/OVMF.fd ] || missing="$missing ovmf"
 fi
 [ -n "$missing" ] || exit 0

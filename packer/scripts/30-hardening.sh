@@ -58,8 +58,10 @@ for file in /etc/shadow /etc/gshadow; do
     chown root:shadow "$file"
     chmod 0640 "$file"
 done
+[ ! -e /etc/shadow- ] || chown root:shadow /etc/shadow-
+[ ! -e /etc/gshadow- ] || chown root:root /etc/gshadow-
 for file in /etc/shadow- /etc/gshadow-; do
-    [ ! -e "$file" ] || { chown root:shadow "$file" && chmod 0640 "$file"; }
+    [ ! -e "$file" ] || chmod 0000 "$file"
 done
 chgrp -R root /var/log
 [ ! -d /var/log/journal ] || chgrp -R systemd-journal /var/log/journal

@@ -120,7 +120,7 @@ def _text(path: Path) -> str:
 
 def vulnerabilities(root: Path) -> figures.Figure:
     """Ask debsecan of the image's packages; its data come from the network."""
-    words = ["python3", str(tools.tree() / "usr/bin/debsecan"), "--suite", "trixie"]
+    words = ["/usr/bin/python3", str(tools.tree() / "usr/bin/debsecan"), "--suite", "trixie"]
     words += ["--only-fixed", "--format", "detail", "--status", str(root / "var/lib/dpkg/status")]
     try:
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)

@@ -37,6 +37,8 @@ def test_agents_shake_hands_through_it_and_are_called_back(
         lab.cannot("vm-1", "10.1.2.3", port)
     assert _listening(machine.shell.run("ss", "-Hltun")) <= _OPEN
     machine.shell.run("systemctl", "is-system-running", "--wait")
+    rows = machine.shell.run("free", "--mebi").splitlines()
+    print(f"   {rows[1].split()[2]} MiB of {rows[1].split()[1]} in use, with two workers")
     print(f"   {time.monotonic() - begun:5.1f} s  systemd: running, no unit has failed")
 
 

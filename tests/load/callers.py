@@ -29,7 +29,7 @@ from gevent.event import Event  # noqa: E402
 from gevent.fileobject import FileObject  # noqa: E402
 from gevent.pool import Pool  # noqa: E402
 
-from tests.load.ledger import frames  # noqa: E402
+from tests.load.ledger import frames, raise_descriptors  # noqa: E402
 
 _MOST_AT_ONCE = 400
 _KEEP = 32
@@ -40,8 +40,9 @@ _KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 class Options(NamedTuple):
     """`sources` share the load; `kept` of the requests reuse a connection, the others end theirs.
 
-    `route` is an Agent-Route to send along. Each tunnel lives for about `tunnel_s`, and says
-    something every `message_s`. Whoever must wait longer than `answer_s` counts as lost.
+    `route` is an Agent-Route to send along. All tunnels are opened within `ramp_s`; each lives
+    for about `tunnel_s`, and says something every `message_s`. Whoever must wait longer than
+    `answer_s` counts as lost.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Options(NamedTuple):
     kept: float = 0.5
     route: str = ""
     tunnels: int = 0
+    ramp_s: float = 2.0
     tunnel_s: float = 60.0
     message_s: float = 2.0
     answer_s: float = 30.0
@@ -199,7 +201,7 @@ class Callers:
 
     def _keep_tunnel(self) -> None:
         """One tunnel after the other; what was not answered is said again in the next one."""
-        gevent.sleep(random.random() * self.options.message_s)
+        gevent.sleep(random.random() * self.options.ramp_s)
         while not self.ending.is_set():
             try:
                 with contextlib.closing(self._dial()) as sock:
@@ -218,15 +220,15 @@ class Callers:
                 b"Sec-WebSocket-Key: %b\r\n\r\n" % (self._extra, _KEY)
             )
             head = b""
-            while not head.endswith(b"\r\n\r\n"):
-                if not (piece := sock.recv(1)):
+            while b"\r\n\r\n" not in head:
+                if not (piece := sock.recv(4096)):
                     raise _Lost("closed before the tunnel was open")
                 head += piece
         if not head.startswith(b"HTTP/1.1 101 "):
             raise _Lost(head[:60].decode("latin-1"))
         self.open_tunnels += 1
         try:
-            self._speak(sock, frames(sock))
+            self._speak(sock, frames(sock, head.partition(b"\r\n\r\n")[2]))
         finally:
             self.open_tunnels -= 1
 
@@ -261,6 +263,7 @@ def _quantile(times: list[float], share: float) -> float:
 
 
 def main() -> None:
+    raise_descriptors()
     callers = Callers(Options(**json.loads(sys.argv[1])))
     for line in FileObject(sys.stdin):
         if line.strip() == "end":

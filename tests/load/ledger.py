@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import os
+import resource
 import socket
 import ssl
 import sys
@@ -129,11 +130,9 @@ def _fields(head: bytes) -> dict[bytes, bytes]:
     return {name.lower(): value.strip() for name, _, value in pairs}
 
 
-def frames(sock: ssl.SSLSocket) -> Iterator[bytes]:
+def frames(sock: ssl.SSLSocket, buffer: bytes = b"") -> Iterator[bytes]:
     """Yield the payloads of small text frames, masked or not, until the end."""
-    buffer = b""
-    while piece := sock.recv(16384):
-        buffer += piece
+    while True:
         while len(buffer) >= 2:
             masked, size = buffer[1] & 0x80, buffer[1] & 0x7F
             begin = 6 if masked else 2
@@ -144,10 +143,20 @@ def frames(sock: ssl.SSLSocket) -> Iterator[bytes]:
                 payload = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
             buffer = buffer[begin + size :]
             yield payload
+        if not (piece := sock.recv(16384)):
+            return
+        buffer += piece
+
+
+def raise_descriptors() -> None:
+    """Thousands of tunnels are thousands of descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main() -> None:
     host, port, certificate, key = sys.argv[1:]
+    raise_descriptors()
     origin = _Origin(host, int(port), certificate, key)
     print(json.dumps({"port": origin.port}), flush=True)
     for _ in FileObject(sys.stdin):

@@ -6,10 +6,12 @@ Shell. Neighbours: `worker` says it at start and after a reload, `admin` shows i
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
+_SOON_DAYS: Final = 30
 
 
 def of(settings: Settings) -> list[str]:
@@ -33,6 +35,26 @@ def of(settings: Settings) -> list[str]:
         if min_tls in ("1.0", "1.1"):
             warnings.append(f"[{section}] min_tls = {min_tls}: for old agents, breakable")
     return warnings
+
+
+def certificate(expires_at: float, now: float) -> str:
+    """Return what is to be said of our own certificate; "": nothing."""
+    if expires_at <= now:
+        return "the certificate has expired or is not valid yet: install another, then reload"
+    days = int((expires_at - now) // 86400)
+    return f"the certificate ends in {days} days" if days < _SOON_DAYS else ""
+
+
+class CertificateEnd:
+    """Logs that our own certificate will end, once a day, and that it has."""
+
+    def __init__(self) -> None:
+        self._said = ""
+
+    def look(self, expires_at: float, now: float) -> None:
+        before, self._said = self._said, certificate(expires_at, now)
+        if self._said not in ("", before):
+            _log.log(logging.WARNING if expires_at > now else logging.ERROR, "%s", self._said)
 
 
 def log(settings: Settings) -> None:

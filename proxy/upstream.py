@@ -75,12 +75,13 @@ class Place:
         self._say(bad=True)
 
     def _say(self, *, bad: bool) -> None:
-        """Log a change, unless it changes all the time."""
+        """Log a change, but no more than a pair each 10 s of what changes all the time."""
         now = time.monotonic()
-        if bad == self._said_bad or now - self._said_at < _SAY_EVERY_S:
+        if bad == self._said_bad or (bad and now - self._said_at < _SAY_EVERY_S):
             return
-        self._said_bad, self._said_at = bad, now
+        self._said_bad = bad
         if bad:
+            self._said_at = now
             _log.warning("the platform at %s cannot be used: %s", self.address, self.last_error)
         else:
             _log.info("the platform at %s can be used again", self.address)

@@ -46,7 +46,6 @@ _TIDY_EVERY_S: Final = 1.0
 _DRAINED_IDLE_S: Final = 1.0
 _SPARE_GREENLETS: Final = 64
 _WARN_EVERY_S: Final = 10.0
-_SOON_DAYS: Final = 30
 
 
 def run(conf_path: str, number: int) -> int:
@@ -97,6 +96,7 @@ class Worker:
         self._spare: list[greenlet] = []
         self._stopped = Event()
         self._warned_at = 0.0
+        self._end = cautions.CertificateEnd()
         self._lookout = Lookout(settings.admin.run_dir, number, self.sightings, self.suspect)
         self._admin = Admin(self)
         self._handover = Handover(
@@ -148,14 +148,13 @@ class Worker:
 
     def warnings(self) -> list[str]:
         """What an operator should know although it stops nothing."""
-        days = int((self.node.tls.expires_at - time.time()) // 86400)
         warnings = cautions.of(self.node.settings)
         wanted, most = self.node.settings.limits.connections, self.places.most
         if most < wanted:
             text = f"only {most} of [limits] connections = {wanted} fit into the descriptors"
             warnings.append(f"{text}; raise LimitNOFILE of the service and restart it")
-        if 0 <= days < _SOON_DAYS:
-            warnings.append(f"the certificate ends in {days} days")
+        if said := cautions.certificate(self.node.tls.expires_at, time.time()):
+            warnings.append(said)
         warnings += [f"reload changed nothing: {problem}" for problem in self.reload_problems]
         for zone in self.entrances.report():
             warnings += [f"zone {zone['name']}: {problem}" for problem in zone["problems"]]
@@ -336,6 +335,7 @@ class Worker:
         while True:
             gevent.sleep(_TIDY_EVERY_S)
             logs.flush()
+            self._end.look(self.node.tls.expires_at, time.time())
             self.node.upstream.close_useless()
             for former in tuple(self._former):
                 node, connections = former

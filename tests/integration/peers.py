@@ -261,6 +261,13 @@ class Origin:
         with self._lock:
             return len(self._open)
 
+    def present(self, pair: KeyPair) -> None:
+        """Show another certificate from the next connection on."""
+        assert self._context is not None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pair.certificate, pair.key)
+        self._context = context
+
     def use(self, script: Script) -> None:
         self.script = script
 

@@ -1,4 +1,4 @@
-"""A relay of TCP that goes wrong as it is told: between the proxy and whoever it dials.
+"""A relay of TCP that goes wrong as it is told: on either side of the proxy.
 
 It knows nothing of TLS or HTTP: bytes are held, cut, slowed or swallowed as a network would. What
 is wrong is one word that may change at any time, for open connections as well as for new ones:
@@ -6,12 +6,16 @@ is wrong is one word that may change at any time, for open connections as well a
     pass       nothing is wrong
     refuse     new connections are reset, open ones too
     blackhole  connections are accepted and nothing goes through; later it does
-    drop       what the target sends is swallowed for good: the connection is half open
+    drop       what the target sends after `after` bytes is swallowed: it is half open
     reset      both sides get RST once `after` bytes of the target have passed
     truncate   both sides get FIN once `after` bytes of the target have passed
+    garbage    what follows `after` bytes of the target is something else
     delay      each piece waits `seconds`
     throttle   at most `rate` bytes a second
     dribble    byte by byte
+
+`drop` to `garbage` are about what the caller sends instead, where `forth` is set. `source` is
+where the target sees the caller, whose address the proxy goes by.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ class Fault(NamedTuple):
     after: int = 0
     seconds: float = 0.0
     rate: int = 0
+    forth: bool = False
 
 
 PASS: Final = Fault()
@@ -40,8 +45,9 @@ PASS: Final = Fault()
 class FaultRelay:
     """Listens on `host` and relays to `target`, with a thread and an event loop of its own."""
 
-    def __init__(self, host: str, target: tuple[str, int]) -> None:
+    def __init__(self, host: str, target: tuple[str, int], source: str = "") -> None:
         self._target = target
+        self._source = source
         self._fault = PASS
         self.accepted = 0
         self._listening = socket.create_server((host, 0), backlog=512)
@@ -97,6 +103,8 @@ class FaultRelay:
             if self._fault.kind == "refuse":
                 _reset(near)
                 return
+            if self._source:
+                far.bind((self._source, 0))
             await self._loop.sock_connect(far, self._target)
             for sock in (near, far):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -127,9 +135,10 @@ class FaultRelay:
                 while self._fault.kind == "blackhole":
                     await asyncio.sleep(_LOOK_S)
                 fault = self._fault
+                here = back != fault.forth  # the direction in which it goes wrong
                 if (
                     fault.kind in ("reset", "truncate")
-                    and back
+                    and here
                     and passed + len(data) > fault.after
                 ):
                     await self._loop.sock_sendall(sink, data[: max(0, fault.after - passed)])
@@ -137,8 +146,13 @@ class FaultRelay:
                     for sock in (source, sink):
                         _reset(sock) if fault.kind == "reset" else _finish(sock)
                     return
+                if fault.kind == "garbage" and here and passed + len(data) > fault.after:
+                    right = max(0, fault.after - passed)
+                    data = data[:right] + bytes(byte ^ 0xA5 for byte in data[right:])
                 passed += len(data)
-                if fault.kind == "drop" and back:
+                if fault.kind == "drop" and here and passed > fault.after:
+                    left = fault.after - passed + len(data)
+                    await self._loop.sock_sendall(sink, data[: max(0, left)])
                     while await self._loop.sock_recv(source, _PIECE):
                         pass
                     return  # half open: the sink is not told

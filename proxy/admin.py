@@ -90,7 +90,12 @@ class Admin:
     def _live(self) -> dict[str, Any]:
         """Answered by the loop that serves callers: this is what the watchdog goes by."""
         worker = self._worker
-        return {"live": True, "ready": not worker.ready_problems, "draining": worker.draining}
+        return {
+            "live": True,
+            "ready": not worker.ready_problems,
+            "draining": worker.draining,
+            "starved": worker.starved,
+        }
 
     def _rescues(self) -> dict[str, Any]:
         """Return what the watchdog did, as it wrote it down; nothing where none runs."""

@@ -19,7 +19,7 @@ from proxy import own, policy, tunnel
 from proxy.accepted import AcceptedStream
 from proxy.deadline import Deadline, Deadlines, Expired
 from proxy.duplicates import Sightings
-from proxy.errors import ClientGone, Internal, RelayError, RequestTimeout
+from proxy.errors import ClientGone, Internal, NotReady, RelayError, RequestTimeout
 from proxy.headers import values
 from proxy.heads import NO_BODY, RequestHead
 from proxy.http1 import NEED_DATA, RequestReader
@@ -44,6 +44,8 @@ class Owner(Protocol):
 
     @property
     def ready_problems(self) -> list[str]: ...
+
+    def out_of_memory(self) -> None: ...
 
 
 class Connection:
@@ -96,6 +98,9 @@ class Connection:
             if self._shake_hands(stream, deadline):
                 self._serve(stream, deadline)
         except (Expired, BrokenStream):
+            stream.abort()
+        except MemoryError:
+            owner.out_of_memory()
             stream.abort()
         except Exception:
             _log.exception("a defect ended the connection from %s", caller.source)
@@ -236,6 +241,10 @@ class Connection:
             return self._refuse(stream, deadline, expired.error, head, record)
         except BrokenStream as broken:
             return self._refuse(stream, deadline, ClientGone(str(broken)), head, record)
+        except MemoryError:
+            self._owner.out_of_memory()
+            starved = NotReady("no memory is left for this exchange", token="proxy_internal_error")
+            return self._refuse(stream, deadline, starved, head, record)
         except Exception:
             _log.exception("a defect ended exchange %s", record.id)
             telemetry.events["defect"] += 1

@@ -5,7 +5,7 @@ Layer 0 (pure). Neighbour: `watchdog` looks at the workers and does what is deci
     lend    a worker is silent for a moment, or gone: a sibling accepts from its queues as well
     return  it answers again: its queues are its own again
     kill    it was silent for [health] silent: nothing else ends a hung or stopped process
-    drain   it grew beyond [health] memory: it drains, and is started again
+    drain   it grew beyond [health] memory, or got no more: it drains, and is started again
 
 Only one worker is replaced at a time, and the next one when that one answers. One that needs
 it again and again waits longer each time: a defect that repeats must not become a restart storm.
@@ -40,6 +40,8 @@ class Seen(NamedTuple):
     ready: bool = False
     draining: bool = False
     memory_bytes: int = 0
+    starved: bool = False
+    """It got no memory from the system lately."""
 
 
 class Action(NamedTuple):
@@ -172,11 +174,14 @@ class Health:
         return Action("kill", one.number, one.pid, f"it has not answered for {silent_s:.0f} s")
 
     def _grown(self, seen: Sequence[Seen]) -> Action | None:
-        """Return the drain of the largest worker, if it is too large and all others serve."""
-        one = max(seen, key=lambda one: one.memory_bytes, default=None)
-        if one is None or one.memory_bytes <= self._memory_bytes:
+        """Return the drain of the worker that needs it most, if all others serve."""
+        one = max(seen, key=lambda one: (one.starved, one.memory_bytes), default=None)
+        if one is None or not (one.starved or one.memory_bytes > self._memory_bytes):
             return None
         if one.draining or not all(other.ready for other in seen if other is not one):
             return None
+        if one.starved:
+            why = f"it got no memory from the system, at {one.memory_bytes >> 20} MiB"
+            return Action("drain", one.number, one.pid, why)
         grown = f"it holds {one.memory_bytes >> 20} MiB of memory, above [health] memory"
         return Action("drain", one.number, one.pid, grown)

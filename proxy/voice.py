@@ -139,5 +139,6 @@ def close_after(stream: AcceptedStream, deadline: Deadline, *, drop: bool) -> No
 
 def _end_word(error: RelayError) -> str:
     if error.status == 503:
-        return "not_ready" if error.token == "proxy_configuration_error" else "unreachable"
+        ours = {"proxy_configuration_error": "not_ready", "proxy_internal_error": "internal"}
+        return ours.get(error.token, "unreachable")
     return _END_WORDS.get(error.status, "bad_request")

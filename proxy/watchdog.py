@@ -138,7 +138,15 @@ class Watchdog:
             copies = {}
         handover.close(self._copies.pop(number, {}))
         self._copies[number] = copies
-        return Seen(number, pid, True, said["ready"], said["draining"], _memory_bytes(pid))
+        return Seen(
+            number,
+            pid,
+            True,
+            said["ready"],
+            said["draining"],
+            _memory_bytes(pid),
+            said.get("starved", False),  # not said by a worker of the version before
+        )
 
     def _await_death(self, number: int, pid: int) -> None:
         """Look again at once when process `pid` ends: its queues wait for that."""

@@ -83,6 +83,7 @@ class Worker:
         self.number = number
         self.node = node
         self.draining = False
+        self.starved = False
         self.deadlines = Deadlines()
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.sightings = Sightings(f"{os.getpid()}-{time.monotonic()}")
@@ -112,6 +113,8 @@ class Worker:
         self.entrances.open(self.node.settings, self._handover.take_back())
         self._admin.open()
         self._handover.open()
+        hub: Any = gevent.get_hub()  # a method that is meant to be replaced
+        hub.print_exception = self._uncaught
         gevent.signal_handler(signal.SIGTERM, self._on_term)
         gevent.signal_handler(signal.SIGHUP, self._on_hup)
 
@@ -138,6 +141,22 @@ class Worker:
         self._handover.close()
         self.telemetry.last_lines()
         _log.info("worker %d is drained", self.number)
+
+    def out_of_memory(self) -> None:
+        """Note that something was refused for want of memory; the watchdog drains us for it."""
+        self.telemetry.events["out_of_memory"] += 1
+        self.starved = True
+        now = time.monotonic()
+        if now - self._warned_at > _WARN_EVERY_S:
+            self._warned_at = now
+            _log.error("no memory is left: exchanges are refused until this worker is replaced")
+
+    def _uncaught(self, context: object, kind: Any, error: Any, where: Any) -> None:
+        """Note what ended a greenlet. Any: they are what gevent's hub passes."""
+        if issubclass(kind, MemoryError):
+            self.out_of_memory()
+        else:
+            logs.uncaught_in_greenlet(context, kind, error, where)
 
     def suspect(self, zone: str, source: str, why: str) -> None:
         """Warn that one identity seems to be used by two agents."""

@@ -134,6 +134,14 @@ def test_after_a_calm_hour_the_past_is_forgotten() -> None:
     assert [one[0] for one in kills] == [SILENT_S, SILENT_S + PAUSE_S]
 
 
+def test_worker_that_got_no_memory_is_drained_whatever_it_holds() -> None:
+    days = Days()
+    days.look(well(0, 10), well(1, 11))
+    starved = well(1, 11)._replace(starved=True)
+    (action,) = days.health.judge(days.now, [well(0, 10, MEMORY + 1), starved])
+    assert action == Action("drain", 1, 11, "it got no memory from the system, at 50 MiB")
+
+
 def test_one_that_grew_drains_while_the_others_serve() -> None:
     days = Days()
     grown = well(1, 11, MEMORY + 1)

@@ -30,6 +30,7 @@ need sfdisk fdisk
 need mkfs.ext4 e2fsprogs
 need losetup mount
 need dnsmasq dnsmasq-base
+need faketime faketime
 need setpriv util-linux
 need systemd-analyze systemd
 need promtool prometheus

@@ -92,6 +92,28 @@ class Node:
     def surroundings(self) -> Surroundings:
         return Surroundings(_is_own, self.upstream.addresses)
 
+    def problems(self, now: float) -> list[str]:
+        """Return why nobody should be sent here; `now` in seconds since 1970."""
+        settings = self.settings
+        problems = []
+        if self.tls.expires_at <= now:
+            problems.append("the certificate has expired or is not valid yet")
+        if not settings.proxy.id:
+            problems.append("[proxy] id is not set")
+        if not settings.proxy.secret:
+            problems.append("[proxy] secret is not set")
+        if not settings.upstream.endpoints:
+            problems.append("no [upstream] endpoint is configured")
+        else:
+            health = self.upstream.health()
+            if not any(
+                place["healthy"] and place["lastSuccessSecondsAgo"] is not None for place in health
+            ):
+                reasons = [place["lastError"] for place in health if place["lastError"]]
+                why = reasons[0] if reasons else self.upstream.resolution_error
+                problems.append(f"the upstream cannot be reached: {why or 'not tried yet'}")
+        return problems
+
     def close(self) -> None:
         self.upstream.close()
 

@@ -182,26 +182,8 @@ class Worker:
     @property
     def ready_problems(self) -> list[str]:
         """Why this worker should get no traffic; empty: it should."""
-        settings = self.node.settings
-        problems = []
-        if self.draining:
-            problems.append("draining")
-        if self.node.tls.expires_at <= time.time():
-            problems.append("the certificate has expired or is not valid yet")
-        if not settings.proxy.id:
-            problems.append("[proxy] id is not set")
-        if not settings.proxy.secret:
-            problems.append("[proxy] secret is not set")
-        if not settings.upstream.endpoints:
-            problems.append("no [upstream] endpoint is configured")
-        else:
-            health = self.node.upstream.health()
-            if not any(
-                place["healthy"] and place["lastSuccessSecondsAgo"] is not None for place in health
-            ):
-                reasons = [place["lastError"] for place in health if place["lastError"]]
-                why = reasons[0] if reasons else self.node.upstream.resolution_error
-                problems.append(f"the upstream cannot be reached: {why or 'not tried yet'}")
+        problems = ["draining"] if self.draining else []
+        problems += self.node.problems(time.time())
         if len(self.connections) >= self.places.agents_most:
             problems.append("the connection limit is reached")
         return problems

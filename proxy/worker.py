@@ -82,8 +82,8 @@ class Worker:
         settings = node.settings
         self.number = number
         self.node = node
-        self.draining = False
-        self.starved = False
+        self._hub: Any = gevent.get_hub()  # with methods that are meant to be replaced
+        self.draining = self.starved = False
         self.deadlines = Deadlines()
         self.telemetry = Telemetry(number, settings.log.format, access=settings.log.access)
         self.sightings = Sightings(f"{os.getpid()}-{time.monotonic()}")
@@ -113,8 +113,7 @@ class Worker:
         self.entrances.open(self.node.settings, self._handover.take_back())
         self._admin.open()
         self._handover.open()
-        hub: Any = gevent.get_hub()  # a method that is meant to be replaced
-        hub.print_exception = self._uncaught
+        self._hub.print_exception = self._uncaught
         gevent.signal_handler(signal.SIGTERM, self._on_term)
         gevent.signal_handler(signal.SIGHUP, self._on_hup)
 
@@ -145,10 +144,8 @@ class Worker:
     def out_of_memory(self) -> None:
         """Note that something was refused for want of memory; the watchdog drains us for it."""
         self.telemetry.events["out_of_memory"] += 1
-        self.starved = True
-        now = time.monotonic()
-        if now - self._warned_at > _WARN_EVERY_S:
-            self._warned_at = now
+        if not self.starved:  # once: a worker that starves is replaced
+            self.starved = True
             _log.error("no memory is left: exchanges are refused until this worker is replaced")
 
     def _uncaught(self, context: object, kind: Any, error: Any, where: Any) -> None:
@@ -290,8 +287,7 @@ class Worker:
                 _log.error("reload changed nothing: %s", text)
             return
         self.reload_problems = []
-        hub: Any = gevent.get_hub()
-        hub.resolver.limit_s = settings.timeouts.resolve
+        self._hub.resolver.limit_s = settings.timeouts.resolve
         self._former.append((self.node, set(self.connections)))
         self.node = node
         self.places.set_limits(settings, fitting(settings))

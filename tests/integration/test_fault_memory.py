@@ -91,8 +91,10 @@ def test_worker_without_memory_refuses_and_is_replaced(served: Supervised) -> No
     print(f"{dict(came)}; replaced after {took_s:.1f} s")
     said = "ERROR worker=0 no memory is left: exchanges are refused until this worker is replaced"
     assert said in served.log("worker-0")
-    assert "drains, to be started again: it got no memory from the system, at " in served.log()
-    assert served.rescues()["0"]["drained"] == 1
+    # Whether it can still answer the watchdog depends on what it got no memory for.
+    drained = "drains, to be started again: it got no memory from the system, at "
+    killed = "is killed: it has not answered for"
+    assert drained in served.log() or killed in served.log()
     assert served.pid("worker-1") == other
     assert came["200"] > 10
     for _ in range(10):

@@ -48,7 +48,7 @@ def test_an_address_is_answered_without_asking_anybody(system: System) -> None:
 def test_all_who_ask_for_one_name_wait_for_one_look_up(system: System) -> None:
     resolver = Resolver(gevent.get_hub(), 20, system)
     asking = [gevent.spawn(resolver.getaddrinfo, "a.test", 80) for _ in range(50)]
-    gevent.sleep(0.05)
+    gevent.sleep(0)  # each of them has asked
     system.go.set()
     gevent.joinall(asking, timeout=20)
     assert [one.value for one in asking] == [FOUND] * 50
@@ -73,7 +73,10 @@ def test_nobody_waits_longer_than_the_limit_and_other_names_are_answered(system:
 def test_more_names_than_threads_are_refused_at_once(system: System) -> None:
     resolver = Resolver(gevent.get_hub(), 20, system)
     asking = [gevent.spawn(resolver.getaddrinfo, f"{n}.test", 80) for n in range(64)]
-    gevent.sleep(0.05)
+    deadline = time.monotonic() + 20
+    while len(resolver._running) < 64:
+        assert time.monotonic() < deadline
+        gevent.sleep(0.01)
     with pytest.raises(LateLookup):
         resolver.getaddrinfo("64.test", 80)
     system.go.set()

@@ -86,6 +86,8 @@ def by_path(wire: Wire) -> None:
         if request.all(b"transfer-encoding"):
             wire.to_end()
             return
+        for length in request.all(b"content-length"):
+            wire.exactly(int(length))
         body = LARGE if b" /large " in request.line else b"ok"
         wire.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body), body)
 

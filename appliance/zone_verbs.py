@@ -5,6 +5,8 @@ Shell. Neighbours: `settings_verbs.change` does the work; `facts` knows the inte
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from typing import Any, Final
 
 from appliance import facts, fields, ini_edit, proxy_setup, settings_verbs
@@ -67,9 +69,23 @@ def _add(context: Context, values: Values) -> Result:
     section = ("zones", name)
     # A zone of nothing but its name is one, too; port is as good as any to carry it.
     changes = [Change(section, key, value) for key, value in given.items()]
-    return settings_verbs.change(
+    lost = _implied(context) if name != "default" else ""
+    result = settings_verbs.change(
         context, f"zone {name}", changes or [Change(section, "port", "2003")]
     )
+    return dataclasses.replace(result, lines=(*filter(None, (lost,)), *result.lines))
+
+
+def _implied(context: Context) -> str:
+    """Return what is lost with the first zone: that which is there while none is named."""
+    found = facts.configured(context.system, context.conf)[0]
+    if found is None or [zone.name for zone in found.zones] != ["default"]:
+        return ""
+    if re.search(r"(?m)^\s*\[\[default\]\]", settings_verbs.text_of(context)):
+        return ""
+    networks = ", ".join(str(one) for zone in found.zones for one in zone.networks)
+    text = f"WARNING  this first zone takes the place of the default one: agents in {networks}"
+    return f"{text} are cut off unless a zone has them. Add a zone default with these to keep it."
 
 
 def _refuse_unknown(context: Context, name: str) -> None:

@@ -278,3 +278,16 @@ def test_platform_and_upstream(
 def test_register_info_without_an_id(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(machine, "platform", "register-info") == 1
     assert "no proxy ID is set" in capsys.readouterr().err
+
+
+def test_a_first_zone_says_that_the_default_one_ends(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is there while no zone is named: adding "second" cut off every agent of it, unsaid."""
+    assert run(machine, "zones", "add", "second", "--networks", "10.77.0.0/16", "--dry-run") == 0
+    assert "takes the place of the default one: agents in 10.0.0.0/8" in capsys.readouterr().out
+    assert run(machine, "zones", "add", "default", "--networks", "10.0.0.0/8") == 0
+    assert "takes the place" not in capsys.readouterr().out
+    assert run(machine, "confirm") == 0
+    assert run(machine, "zones", "add", "second", "--networks", "192.168.77.0/24", "--dry-run") == 0
+    assert "takes the place" not in capsys.readouterr().out

@@ -310,6 +310,9 @@ def _run(context: Context, values: Values) -> Result:
         raise Refusal("The console needs a terminal. Every item of it is a verb, too: --help")
     with Terminal().open() as terminal:
         Console(context.system, context.conf, terminal).run()
+    # Where the terminal is gone, what is left to be written to it is no error.
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
     return Result()
 
 

@@ -42,7 +42,7 @@ SETTINGS: dict[str, dict[str, object]] = {
         "tls_handshake": DEADLINE_S,
         "request_head": DEADLINE_S,
         "body_idle": DEADLINE_S,
-        "keepalive_in": DEADLINE_S,
+        "keepalive_in": 3 * DEADLINE_S,  # a machine under load takes its time between two requests
     },
 }
 NOISE = 6 << 20
@@ -191,7 +191,7 @@ def test_others_are_served_and_all_places_come_back(
     case = CASES[name]
     # Where the agents' places are all taken, those who were there before are served.
     kept = dial(node, VICTIM) if case.event == "over_connection_limit" else None
-    withstand(node, case, route, kept, free_within_s=DEADLINE_S + 7)
+    withstand(node, case, route, kept, free_within_s=3 * DEADLINE_S + 7)
 
 
 @pytest.fixture

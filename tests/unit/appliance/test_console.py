@@ -319,7 +319,7 @@ def test_every_verb_that_changes_something_can_be_stopped_or_says_why_not(
     told = {verb.name for verb in VERBS if verb.endures}
     assert told == {
         "confirm", "rollback", "recover", "restart", "shutdown", "factory-reset",
-        "first-boot run", "upgrade rollback", "services start",
+        "first-boot run", "upgrade rollback", "services start", "services renew",
     }  # fmt: skip
     assert not [verb.name for verb in VERBS if verb.endures and not verb.changes]
 

@@ -16,6 +16,8 @@ from appliance.system import System
 __all__ = ["grow"]
 
 _GROWFS: Final = "/usr/lib/systemd/systemd-growfs"
+# A mount of the same file system as /, which the unit's sandbox has read-only.
+_WRITABLE: Final = "/var/lib/agent-proxy"
 _NOTHING_TO_GROW: Final = 1  # growpart: NOCHANGE
 _LITTLE_SECTORS: Final = 4096  # 2 MiB; the copy of the partition table is among them
 
@@ -56,7 +58,7 @@ def _fills(system: System, disk: str, partition: str) -> bool:
 
 def _grow_file_system(system: System) -> str:
     """Always tried: the power may have been cut after the partition was grown."""
-    done = system.run((_GROWFS, "/"))
+    done = system.run((_GROWFS, _WRITABLE))
     return "the file system fills it" if done.code == 0 else f"not grown: {done.said}"
 
 

@@ -29,7 +29,7 @@ def test_a_partition_is_grown_and_then_its_file_system(tmp_path: Path) -> None:
     device = {"type": "part", "pkname": "nvme0n1", "kname": "nvme0n1p3"}
     found = machine(tmp_path, "/dev/nvme0n1p3", device)
     disk.grow(found)
-    assert found.ran == ["growpart /dev/nvme0n1 3", "systemd-growfs /"]
+    assert found.ran == ["growpart /dev/nvme0n1 3", "systemd-growfs /var/lib/agent-proxy"]
 
 
 def test_a_partition_that_fills_the_disk_is_well(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_growpart_is_spared_where_hardly_anything_is_left(
         path.write_text(f"{sectors}\n")
     found = machine(tmp_path, "/dev/vda3", {"type": "part", "pkname": "vda", "kname": "vda3"})
     disk.grow(found)
-    assert found.ran == [*ran, "systemd-growfs /"]
+    assert found.ran == [*ran, "systemd-growfs /var/lib/agent-proxy"]
 
 
 def test_a_partition_that_cannot_be_grown_leaves_its_file_system_alone(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_partition_that_cannot_be_grown_leaves_its_file_system_alone(tmp_path:
 def test_without_a_partition_only_the_file_system_is_grown(tmp_path: Path, kind: str) -> None:
     found = machine(tmp_path, "/dev/x", {"type": kind, "pkname": None, "kname": "x"})
     disk.grow(found)
-    assert found.ran == ["systemd-growfs /"]
+    assert found.ran == ["systemd-growfs /var/lib/agent-proxy"]
 
 
 def test_an_overlay_is_left_alone(tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ PROXY_ID = "45BCEBB32AA9"
 SECRET = "integration-secret-canary-0123456789abcdef"
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 20.0
+ASK_S = 30.0
+"""For an answer about a worker: it may be busy, and so may the machine."""
 
 WORLD = {"PYTHONPATH": str(ROOT / "tests" / "fakes" / "world")}
 """For `Node.environment`: what tests/fakes/world/sitecustomize.py does."""
@@ -268,7 +270,7 @@ class Gate:
 class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(5)
+        self.sock.settimeout(ASK_S)
         self.sock.connect(self.host)
 
 
@@ -277,7 +279,7 @@ def _get(where: str | tuple[str, int], path: str) -> tuple[int, bytes]:
     if isinstance(where, str):
         connection = _UnixConnection(where)
     else:
-        connection = http.client.HTTPConnection(*where, timeout=5)
+        connection = http.client.HTTPConnection(*where, timeout=ASK_S)
     try:
         connection.request("GET", path, headers={"Host": "worker", "Connection": "close"})
         answer = connection.getresponse()

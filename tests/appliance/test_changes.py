@@ -15,7 +15,7 @@ from tests.appliance.conftest import Boot, answers
 from tests.appliance.container import Machine
 from tests.lab.cast import Lab
 
-pytestmark = pytest.mark.deadline(400)
+pytestmark = pytest.mark.deadline(600)
 
 _PYTHON = "/opt/agent-proxy/venv/bin/python"
 _JOURNAL = "/var/lib/agent-proxy/transaction/journal.json"

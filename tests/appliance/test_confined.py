@@ -21,7 +21,7 @@ from tests.appliance.conftest import Boot, answers
 from tests.appliance.container import Machine
 from tests.lab.cast import Lab
 
-pytestmark = pytest.mark.deadline(400)
+pytestmark = pytest.mark.deadline(600)
 
 _APPLIANCE = "/opt/agent-proxy/venv/bin/agent-proxy-appliance"
 _PROFILE = base.ROOT / "appliance" / "files" / "etc" / "apparmor.d" / "agent-proxy"

@@ -20,7 +20,7 @@ from tests.lab.cast import Lab
 from tests.lab.topologies import ROOT
 from tests.load.running import Callers, Ledger
 
-pytestmark = pytest.mark.deadline(500)
+pytestmark = pytest.mark.deadline(900)
 
 _NODES = (("node-1", "proxy", "10.1.2.3"), ("node-2", "other", "10.1.2.4"))
 _RATE = 20.0

@@ -13,7 +13,7 @@ from tests.appliance.container import Machine
 from tests.lab.cast import Lab
 from tests.unit.authority import Issued, issue
 
-pytestmark = pytest.mark.deadline(400)
+pytestmark = pytest.mark.deadline(600)
 
 _NAME = "log.example.com"
 _ADDRESS = "10.1.2.50"

@@ -14,7 +14,7 @@ from tests.appliance.releases import Publisher
 from tests.appliance.upgrading import FILE, let_upgrade, upgrade, version
 from tests.lab.cast import Lab
 
-pytestmark = pytest.mark.deadline(600)
+pytestmark = pytest.mark.deadline(900)
 
 _DOES_NOT_START = ("proxy/worker.py", "import gevent\n", "import nothing_of_that_name\n")
 # Serves in its trial, whose settings lie elsewhere, and ends at once in its real place.

@@ -34,6 +34,8 @@ rm -rf /home/packer /etc/sudoers.d/packer /etc/systemd/network/00-build.network 
     /etc/systemd/system/agent-proxy-firewall.service.d /etc/systemd/system/apparmor.service.d
 sed -i '/^packer:/d' /etc/passwd /etc/shadow /etc/group /etc/gshadow /etc/subuid /etc/subgid
 rm -f /etc/passwd- /etc/shadow- /etc/group- /etc/gshadow- /etc/subuid- /etc/subgid-
+# sudo has written down that this was called.
+rm -f /var/log/sudo.log
 fstrim /
 sync
 # Read-only first: the file system is clean then, and the image needs no recovery at each first start.

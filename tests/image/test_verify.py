@@ -1,7 +1,8 @@
 """Each assertion of 90-verify.sh passes in the image, and fails when its measure is taken away.
 
 The image's file system is mounted under an overlay, weakened there, and judged again, in a
-namespace whose /proc/sys has the values that the image's own files give.
+namespace whose /proc/sys has the values that the image's own files give. It has no host keys,
+without which sshd says nothing of its settings: the overlay gets some.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ set -eu
 mount -t proc proc proc; mount --bind /dev dev; mount -t sysfs -o ro sys sys; mount -t tmpfs run run
 mkdir run/sshd
 cp {kernel} run/kernel.py; cp {verify} run/verify.sh
+chroot . ssh-keygen -A >run/keys
 chroot . /usr/bin/python3 /run/kernel.py /run/kernel
 mount --bind run/kernel proc/sys
 chroot . sh /run/verify.sh

@@ -23,7 +23,7 @@ node sees its own connections only. A warning is a hint to look, never a reason 
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from zlib import crc32
 
@@ -255,7 +255,17 @@ class Comparison:
             _, then = self._bytes.setdefault(tunnel.id, (identity, tunnel.bytes_in))
             if tunnel.bytes_in > then and self._is_news(identity, now):
                 found.append(identity)
+        self._forget_ended({tunnel.id for tunnel in ordered}, newest.keys())
         return found
+
+    def _forget_ended(self, alive: Set[str], asked: Set[Identity]) -> None:
+        """Forget the tunnels of identities that were asked about which are not alive any more.
+
+        An identity behind a translating gateway is crowded for ever, and its tunnels change.
+        """
+        self._bytes = {
+            key: item for key, item in self._bytes.items() if key in alive or item[0] not in asked
+        }
 
     def _is_news(self, identity: Identity, now: float) -> bool:
         warned = self._warned

@@ -209,6 +209,22 @@ def test_an_agent_that_connects_again_leaves_a_silent_tunnel() -> None:
     assert all(not worker._tunnels for worker in node.workers.values())
 
 
+def test_ended_tunnels_are_forgotten_though_others_crowd_their_identity() -> None:
+    node = Node()
+    others = (Tunnel("c", source="10.0.0.3"), Tunnel("d", source="10.0.0.3"))
+    for tunnel in others:
+        node.workers["1"].tunnel_opened(tunnel, 0.0)
+    before = Tunnel("start")
+    node.workers["0"].tunnel_opened(before, 0.0)
+    for number in range(50):
+        tunnel = Tunnel(str(number))
+        node.workers["0"].tunnel_opened(tunnel, number + 1.0)
+        node.look_at_tunnels(number + 1.0)
+        node.workers["0"].tunnel_closed(before)
+        before = tunnel
+    assert len(node.comparison._bytes) <= 3
+
+
 def test_third_tunnel_does_not_hide_the_first() -> None:
     node = Node()
     tunnels = [Tunnel(name) for name in "abc"]

@@ -22,7 +22,7 @@ import gevent
 
 __all__ = ["give_back_forever"]
 
-_EVERY_S: Final = 10.0
+_EVERY_S: Final = 5.0
 
 
 def give_back_forever() -> None:

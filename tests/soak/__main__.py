@@ -25,8 +25,9 @@ def main() -> int:
         )
     print("\n".join(lines))
     print(
-        f"\nFlat: growth of {given.limit:g} KiB/min is not shown, after {WARM_UP:.0%} of a "
-        f"process's life as warm-up; fewer than {FEWEST} samples are not judged."
+        f"\nFlat: growth of {given.limit:g} KiB/min is ruled out by the troughs between faults of "
+        f"one kind, after {WARM_UP:.0%} of a process's life as warm-up; fewer than {FEWEST} "
+        "troughs are not judged."
     )
     print(f"{given.out}/soak.svg, workers.csv and latency.csv are written.")
     for sentence in wrong:

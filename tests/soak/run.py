@@ -12,14 +12,19 @@ from typing import Any, Final
 
 from tests.integration.peers import eventually
 
-from .faults import FAULT_S, KEPT_S, SETTLE_S, Excuse, Loss, Step, schedule, unexcused
+from .faults import KEPT_S, SETTLE_S, Excuse, Loss, Step, schedule, unexcused
 from .picture import Mark, draw
 from .samples import Latency, Sample, look, segments, write_csv
-from .verdict import Growth, growth, table
+from .verdict import Growth, growth, table, unjudged
 from .world import WORKERS, World, running
 
 _LOOK_S: Final = 1.0
 _BOTH: Final = ("up", "down")
+IDLE_DESCRIPTORS: Final = 48
+"""Of a worker without callers: its listeners, its files, 16 kept connections to the platform."""
+_EMPTY_S: Final = 60.0
+LONG_S: Final = 600.0
+"""A run so long has judged the memory of every worker, or fails."""
 
 
 class Run:
@@ -47,7 +52,7 @@ class Run:
         steps = schedule(self._seconds)
         told = 0.0
         while self._now < self._seconds:
-            while steps and steps[0].at <= self._now:
+            while steps and steps[0].at <= self._now and self._may(steps[0]):
                 self._take(steps.pop(0))
             self._look()
             if self._now - told >= 5:
@@ -58,6 +63,13 @@ class Run:
             helper.join(120)
         eventually(self._world.node.is_complete, "all workers are there at the end", 60)
         self._settle()
+
+    def _may(self, step: Step) -> bool:
+        """Whether the step before is over: with both workers gone, nobody could answer."""
+        if step.kind == "platform":
+            return True
+        under_way = any(helper.is_alive() for helper in self._helpers)
+        return not under_way and self._world.node.is_complete()
 
     def _take(self, step: Step) -> None:
         if step.kind == "platform":
@@ -76,11 +88,11 @@ class Run:
         self._wrong = step.fault.kind
         self._world.relay.inject(step.fault)
         begin = self._now
-        end = begin + FAULT_S + SETTLE_S
+        end = begin + step.lasts_s + SETTLE_S
         self.excuses.append(Excuse(step.fault.kind, begin, end, ("up",)))
 
         def heal() -> None:
-            time.sleep(FAULT_S)
+            time.sleep(step.lasts_s)
             self._world.relay.heal()
             self._wrong = ""
 
@@ -150,6 +162,22 @@ class Run:
                 self.faults.append(f"{name}: {reached} came, {done} were answered, {lost} lost")
             if done == 0:
                 self.faults.append(f"{name}: nothing was answered at all")
+        for load in self._world.loads.values():
+            load.stop()  # with it go the connections that it kept
+        self.faults += [f for number in range(WORKERS) for f in self._left_open(number)]
+
+    def _left_open(self, number: int) -> list[str]:
+        """Return what a worker still holds although nobody calls any more."""
+        node = self._world.node
+        deadline = time.monotonic() + _EMPTY_S
+        while True:
+            pid = node.pid(f"worker-{number}")
+            last = look(node, self._now, number, pid) if pid else None
+            if last is not None and not last.connections and last.descriptors <= IDLE_DESCRIPTORS:
+                return []
+            if time.monotonic() >= deadline:
+                return [f"worker {number} does not become empty: {last}"]
+            time.sleep(_LOOK_S)
 
 
 def soak(
@@ -159,8 +187,11 @@ def soak(
     with running(home, rate, tunnels) as world:
         run = Run(world, seconds, lambda line: print(line, flush=True))
         run.go()
-    found = [growth(segment) for segment in segments(run.samples)]
+    faults = [one for one in run.excuses if one.name != "kill"]
+    found = [growth(segment, faults) for segment in segments(run.samples)]
     wrong = run.faults + _grown(found, limit)
+    if seconds >= LONG_S:
+        wrong += unjudged(found, WORKERS)
     out.mkdir(parents=True, exist_ok=True)
     write_csv(out / "workers.csv", run.samples)
     write_csv(out / "latency.csv", run.times)
@@ -170,7 +201,8 @@ def soak(
 
 def _grown(found: list[Growth], limit: float) -> list[str]:
     return [
-        f"worker {one.samples[0].worker} grows by at least {one.trend.low:.1f} KiB/min"
+        f"worker {one.samples[0].worker} is not shown to be flat: it may grow by "
+        f"{one.trend.low:.1f} to {one.trend.high:.1f} KiB/min"
         for one in found
         if one.trend is not None and not one.is_flat(limit)
     ]

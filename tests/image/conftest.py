@@ -74,15 +74,15 @@ def serves(lab: Lab, tag: str, patience_s: float = PATIENCE_S) -> float:
 
     They are others each time: a machine that is new has another key, and seals other routes.
     """
-    agents = [
-        lab.agent("vm-1", "first", "10.1.2.7", "10.1.2.3:2002", f"first-{tag}"),
-        lab.agent("vm-2", "last", "10.1.2.8", "10.1.2.3:2002", f"last-{tag}"),
-    ]
-    names = {f"first-{tag}", f"last-{tag}"}
+    agents = []
     try:
-        lab.until("the handshakes", lambda: names <= _known(lab), patience_s)
+        # One after the other: the last generation waits twice as long after each attempt in vain.
+        for machine, generation, host in (("vm-1", "first", 7), ("vm-2", "last", 8)):
+            name = f"{generation}-{tag}"
+            agents.append(lab.agent(machine, generation, f"10.1.2.{host}", "10.1.2.3:2002", name))
+            lab.until(f"the handshake of {name}", lambda name=name: name in _known(lab), patience_s)
         shaken = time.monotonic()
-        lab.shake_and_call(*sorted(names))
+        lab.shake_and_call(f"first-{tag}", f"last-{tag}")
         return shaken
     finally:
         for agent in agents:

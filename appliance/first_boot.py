@@ -61,7 +61,9 @@ _SIZE: Final = "/run/agent-proxy/size.env"
 _STEPS: Final = ("identity", "disk", "answers", "settings", "complete")
 _CERTIFICATE_DAYS: Final = 396
 _WORKERS_MINIMUM: Final = 2  # one hands its sockets to the other when it is restarted
-_DESCRIPTORS: Final = 512
+# Below this supervisord does not start. Workers raise their own limit as far as they may, and say
+# what does not fit: a node with fewer connections is better than one that stays down.
+_DESCRIPTORS: Final = 1024
 
 StepState = Literal["to do", "done", "waits", "failed"]
 
@@ -117,7 +119,7 @@ def run(
     that were `given`.
     """
     if system.entry(COMPLETE) is not None:
-        size(system, conf)
+        size(system)
         return state(system)
     done = [_identity(system, progress), _disk(system, progress)]
     try:
@@ -135,21 +137,19 @@ def run(
     if found.password_from:
         password(found.password_from, "saved_password")
     system.write(COMPLETE, b"")
-    size(system, conf)
+    size(system)
     done.append(Step(5, "complete", "done"))
     _do(system, "systemctl", "start", "--no-block", "agent-proxy.service")
     return _kept(system, done, found.source, ())
 
 
-def size(system: System, conf: str) -> None:
-    """Write how many workers and descriptors the service has, for this machine and settings."""
-    settings, _ = facts.configured(system, conf)
+def size(system: System) -> None:
+    """Write how many workers the service has on this machine, and what supervisord asks for."""
     text = (system.read("/proc/cpuinfo") or b"").decode(errors="replace")
     cores = sum(line.startswith("processor") for line in text.splitlines())
-    connections = settings.limits.connections if settings is not None else 8192
     lines = [
         f"AGENT_PROXY_WORKERS={max(_WORKERS_MINIMUM, cores)}",
-        f"AGENT_PROXY_MINFDS={2 * connections + _DESCRIPTORS}",
+        f"AGENT_PROXY_MINFDS={_DESCRIPTORS}",
         "",
     ]
     system.write(_SIZE, "\n".join(lines).encode())

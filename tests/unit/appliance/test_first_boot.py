@@ -61,7 +61,7 @@ def test_with_answers_it_is_complete(machine: Machine) -> None:
     assert machine.ran[-1] == "systemctl start --no-block agent-proxy.service"
     assert machine.entry(first_boot.BEFORE) is None
     size = (machine.read("/run/agent-proxy/size.env") or b"").decode().splitlines()
-    assert size == ["AGENT_PROXY_WORKERS=3", "AGENT_PROXY_MINFDS=16896"]
+    assert size == ["AGENT_PROXY_WORKERS=3", "AGENT_PROXY_MINFDS=1024"]
 
 
 def test_host_keys_of_an_image_are_replaced_once(machine: Machine) -> None:

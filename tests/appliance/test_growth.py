@@ -25,7 +25,8 @@ _MIB = 1 << 20
 _ROOT = """set -eu
 mount {partition} {root}
 cd {root}
-mkdir -p usr etc dev proc sys run tmp tree
+mkdir -p usr etc dev proc sys run tmp tree var/lib/agent-proxy
+mount --bind var/lib/agent-proxy var/lib/agent-proxy  # as ReadWritePaths= of the unit makes it
 mount --rbind /usr usr
 mount --rbind /etc etc
 mount --rbind /dev dev

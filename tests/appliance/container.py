@@ -7,11 +7,13 @@ after the power was cut (`kill`) and it was booted anew.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import threading
 import time
@@ -21,6 +23,7 @@ from typing import Any  # documents of JSON
 
 PATIENCE_S = 90.0
 _LAST_UNIT = "agent-proxy-first-boot.service"
+_UNLOCK, _NUMBER = 0x40045431, 0x80045430  # TIOCSPTLCK, TIOCGPTN of a pseudo-terminal
 # systemd 257 wants to be told that control groups of the first version will do.
 _LEGACY = "SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1"
 
@@ -42,6 +45,7 @@ class Machine:
         self._terminal = -1
         self._reader: threading.Thread | None = None
         self.screen = ""
+        self.listener: Callable[[bytes], object] = lambda piece: None
         for folder in (self.root, self.upper, self.home / "work"):
             folder.mkdir(parents=True, exist_ok=True)
         lower = ":".join(map(str, layers))
@@ -139,6 +143,7 @@ class Machine:
         with contextlib.suppress(OSError):  # EIO: nobody has its other end any more
             while piece := os.read(terminal, 4096):
                 self.screen = (self.screen + piece.decode(errors="replace"))[-100_000:]
+                self.listener(piece)
 
     def _find_leader(self) -> int:
         assert self._process is not None
@@ -159,6 +164,25 @@ class Machine:
     def leader(self) -> int:
         """The process here that is process 1 there."""
         return self._leader
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    # -- its terminals
+
+    def serial_line(self) -> tuple[int, str]:
+        """Return the far end of a new terminal of the machine, and its name: pts/3."""
+        far = os.open(f"/proc/{self._leader}/root/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY)
+        fcntl.ioctl(far, _UNLOCK, struct.pack("i", 0))
+        number = struct.unpack("i", fcntl.ioctl(far, _NUMBER, b"\0" * 4))[0]
+        return far, f"pts/{number}"
+
+    def own_terminal(self) -> tuple[int, int]:
+        """Return what is shown on /dev/console from now on, and where keys for it go."""
+        shown, into = os.pipe()
+        self.listener = lambda piece: os.write(into, piece)
+        return shown, self._terminal
 
     # -- what runs on it
 

@@ -135,7 +135,7 @@ def _a_power_cut_leaves_the_old_state(machine: Machine) -> None:
         machine.kill()
         change.join()
         machine.boot()
-        machine.until("it is ready", lambda: machine.ready()["ready"])
+        machine.until("it is ready", lambda: machine.ready()["ready"], 240)
         assert machine.read(_CONF) == before
         assert not machine.path(_JOURNAL).exists()
 

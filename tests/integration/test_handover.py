@@ -181,7 +181,7 @@ def test_worker_that_dies_takes_only_its_own_along(two: Node, load: Load) -> Non
     first.process.kill()
     first.process.wait()
     two.workers = [second]
-    load.more(40)  # whoever was under way there has been told by now
+    load.more(200)  # whoever was under way there has been told by now
     load.agents.report()
     load.agents.lost.clear()
     load.more(60)

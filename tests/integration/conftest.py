@@ -13,7 +13,7 @@ import pytest
 
 from tests.fakes.certificates import KeyPair, self_signed
 from tests.integration import peers
-from tests.integration.nodes import AGENT, PLATFORM, ROUTED_AGENT, Gate, Node
+from tests.integration.nodes import AGENT, PLATFORM, ROUTED_AGENT, Node, serving
 from tests.integration.peers import Origin, Wire
 
 MEMORY_GROWTH = 24 << 20
@@ -73,13 +73,8 @@ def build(
 @pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest, build: Callable[[Any], Node]) -> Iterator[Node]:
     node = build(getattr(request.module, "SETTINGS", {}))
-    try:
-        node.start()
-        node.wait_until_ready()
-        node.gate = Gate(node.worker)
+    with serving(node):
         yield node
-    finally:
-        node.stop()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -11,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,18 @@ class Gate:
         if extra > 0:
             left["descriptors"] = extra
         return left
+
+
+@contextlib.contextmanager
+def serving(node: Node) -> Iterator[None]:
+    """Start a node, note what it holds before the first test, and drain it at the end."""
+    try:
+        node.start()
+        node.wait_until_ready()
+        node.gate = Gate(node.worker)
+        yield
+    finally:
+        node.stop()
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -21,7 +21,7 @@ import pytest
 from proxy.route import seal, seal_key
 from tests.integration.conftest import Dial
 from tests.integration.dialled import Dialled, witness
-from tests.integration.nodes import PLATFORM, PROXY_ID, SECRET, Gate, Node
+from tests.integration.nodes import PLATFORM, PROXY_ID, SECRET, Node, serving
 from tests.integration.peers import Message, Origin
 
 PORT = 2003
@@ -69,13 +69,8 @@ def node(build: Callable[[Any], Node], agent: Origin) -> Iterator[Node]:
     ports = f"{PORT}, 2004, {node.address[1]}, {node.admin[1]}"
     node.write(agents={"ports": ports})
     node.environment = witness(node)
-    try:
-        node.start()
-        node.wait_until_ready()
-        node.gate = Gate(node.worker)
+    with serving(node):
         yield node
-    finally:
-        node.stop()
 
 
 def seal_for(host: str, port: int) -> str:

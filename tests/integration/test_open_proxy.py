@@ -12,7 +12,7 @@ import pytest
 
 from tests.integration.conftest import Dial
 from tests.integration.dialled import Dialled, witness
-from tests.integration.nodes import AGENT, PLATFORM, ROUTED_AGENT, Gate, Node
+from tests.integration.nodes import AGENT, PLATFORM, ROUTED_AGENT, Node, serving
 from tests.integration.peers import Origin, answering
 
 
@@ -20,13 +20,8 @@ from tests.integration.peers import Origin, answering
 def node(build: Callable[[Any], Node]) -> Iterator[Node]:
     node = build({})
     node.environment = witness(node)
-    try:
-        node.start()
-        node.wait_until_ready()
-        node.gate = Gate(node.worker)
+    with serving(node):
         yield node
-    finally:
-        node.stop()
 
 
 def test_the_witness_sees_what_is_dialled(

@@ -31,6 +31,7 @@ The world:
     overview      what an operator wants to know at first sight, and what to do about it
     reset         factory reset, which a power cut does not leave half done
     self_test     whether the node works, asked before a change and after it
+    journal       what was there before the change that is not final yet
     commit        applies a plan so that a power cut leaves the old state or the new one
     install       places a release: units, drop-ins, users, links; `files/` mirrors the machine
     disk          grows the root file system

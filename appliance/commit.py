@@ -1,7 +1,7 @@
 """Changes that a power cut, a mistake or a closed firewall cannot leave half done.
 
-Shell. Neighbours: `plan` says what, `system` does it, `self_test` judges; verbs and the units
-`agent-proxy-recover.service` and `agent-proxy-rollback.timer` call from above.
+Shell. Neighbours: `plan` says what, `system` does it, `journal` keeps what was there, `self_test`
+judges; verbs and the units `agent-proxy-recover.service` and `agent-proxy-rollback.timer` call from above.
 
 One change at a time, with one journal: a file that holds, for everything the change touches, what
 was there before. It is on the disk before the first byte is changed and goes away as the last
@@ -19,14 +19,13 @@ tells a restart. A lock tells a change that is under way from one whose process 
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
-from appliance.errors import Problem, Problems, Refusal
+from appliance.errors import Refusal
+from appliance.journal import FOLDER, Journal, forget, load, store, written_for
 from appliance.plan import Action, Plan
 from appliance.system import Busy, System
 from proxy.outcome import Outcome
@@ -42,10 +41,7 @@ __all__ = [
     "waiting",
 ]
 
-FOLDER: Final = "/var/lib/agent-proxy/transaction"
-_JOURNAL: Final = f"{FOLDER}/journal.json"
 _LOCK: Final = f"{FOLDER}/lock"
-_VERSION: Final = 1
 _CONFIRM_S: Final = 120.0
 # Ticks while a change waits and runs `recover`: taking back needs no console and no session.
 _TIMER: Final = "agent-proxy-rollback.timer"
@@ -74,28 +70,6 @@ class Waiting:
     title: str
     state: str
     left_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Before:
-    """What a path held before the change. `content` None: there was nothing."""
-
-    path: str
-    content: str | None = field(repr=False)  # base64: files need not be text
-    mode: int = 0o644
-    owner: str = "root:root"
-    link: str = ""
-    by_action: bool = False  # a program wrote it, and its reverse does so again
-
-
-@dataclass(frozen=True, slots=True)
-class _Journal:
-    title: str
-    state: str
-    boot_id: str
-    deadline: float  # of System.uptime
-    before: tuple[_Before, ...]
-    undo: tuple[tuple[str, ...], ...]
 
 
 def apply(
@@ -130,7 +104,7 @@ def _applied(
     progress: Callable[[str], None],
     stop: Callable[[], bool],
 ) -> Applied:
-    pending = _load(system)
+    pending = load(system)
     if pending is not None:
         raise Refusal(f"{pending.title!r} is not final yet. Confirm it or roll it back first")
     test = self_test if self_test is not None and not system.dry else None
@@ -140,10 +114,10 @@ def _applied(
         worked = frozenset(one.name for one in test(worked) if one.verdict == "PASS")
     if stop():
         raise Refusal(f"{_STOPPED}; nothing was changed")
-    journal = _journal(system, plan)
+    journal = written_for(system, plan)
     if confirm_s:
         _arm(system)
-    _store(system, journal)
+    store(system, journal)
     begun: list[Action] = []
 
     def step(line: str) -> None:
@@ -167,10 +141,10 @@ def _applied(
             reason = f"{lost[0].name} worked before and does not now: {lost[0].detail}"
             return _taken_back(system, journal, plan, reason, outcomes)
     if not confirm_s:
-        _forget(system)
+        forget(system)
         return Applied(plan.title, outcomes)
     deadline = system.uptime() + confirm_s
-    _store(system, dataclasses.replace(journal, state="unconfirmed", deadline=deadline))
+    store(system, dataclasses.replace(journal, state="unconfirmed", deadline=deadline))
     return Applied(plan.title, outcomes, confirm_within_s=confirm_s)
 
 
@@ -201,7 +175,7 @@ def _is_there(system: System, path: str, content: bytes, mode: int, owner: str) 
 
 
 def _taken_back(
-    system: System, journal: _Journal, plan: Plan, reason: str, outcomes: tuple[Outcome, ...]
+    system: System, journal: Journal, plan: Plan, reason: str, outcomes: tuple[Outcome, ...]
 ) -> Applied:
     notes = _revert(system, journal, actions=True)
     return Applied(plan.title, outcomes, rolled_back=reason, notes=tuple(notes))
@@ -211,14 +185,14 @@ def confirm(system: System) -> str:
     """Make the waiting change final; return its title. Raises: Refusal if there is none."""
     try:
         with system.lock(_LOCK):
-            journal = _load(system)
+            journal = load(system)
             if journal is None:
                 raise Refusal("no change waits to be confirmed")
             if journal.state != "unconfirmed" or journal.boot_id != system.boot_id():
                 raise Refusal(f"{journal.title!r} can no longer be confirmed: it is taken back")
             if system.uptime() > journal.deadline:
                 raise Refusal(f"{journal.title!r} was not confirmed in time: it is taken back")
-            _forget(system)
+            forget(system)
             _disarm(system)
             return journal.title
     except Busy:
@@ -232,7 +206,7 @@ def roll_back(system: System) -> tuple[str, list[str]]:
     """
     try:
         with system.lock(_LOCK):
-            journal = _load(system)
+            journal = load(system)
             if journal is None:
                 raise Refusal("no change waits: there is nothing to roll back")
             return journal.title, _revert(system, journal, actions=True)
@@ -247,7 +221,7 @@ def recover(system: System, *, boot: bool = False) -> tuple[str, list[str]] | No
     """
     try:
         with system.lock(_LOCK):
-            journal = _load(system)
+            journal = load(system)
             if journal is None:
                 return None
             same_boot = journal.boot_id == system.boot_id()
@@ -261,7 +235,7 @@ def recover(system: System, *, boot: bool = False) -> tuple[str, list[str]] | No
 
 def waiting(system: System) -> Waiting | None:
     """Return the change that is not final, if there is one."""
-    journal = _load(system)
+    journal = load(system)
     if journal is None:
         return None
     same_boot = journal.boot_id == system.boot_id()
@@ -269,62 +243,27 @@ def waiting(system: System) -> Waiting | None:
     return Waiting(journal.title, journal.state, max(0.0, round(left_s, 1)))
 
 
-def _journal(system: System, plan: Plan) -> _Journal:
-    paths = list(dict.fromkeys([*(write.path for write in plan.writes), *plan.removals]))
-    written = [path for action in plan.actions for path in action.files]
-    before = (
-        *(_before(system, path) for path in paths),
-        *(dataclasses.replace(_before(system, path), by_action=True) for path in written),
-    )
-    undo = tuple(action.undo for action in plan.actions if action.undo)
-    return _Journal(plan.title, "applying", system.boot_id(), 0.0, before, undo)
-
-
-def _before(system: System, path: str) -> _Before:
-    entry = system.entry(path)
-    if entry is None:
-        return _Before(path, None)
-    if entry.kind == "link":
-        return _Before(path, None, link=entry.target)
-    content = system.read(path) if entry.kind == "file" else None
-    if content is None:
-        raise Refusal(f"{path} is no file and cannot be replaced. Move it away first")
-    return _Before(path, base64.b64encode(content).decode(), entry.mode, entry.owner)
-
-
-def _revert(system: System, journal: _Journal, *, actions: bool) -> list[str]:
+def _revert(system: System, journal: Journal, *, actions: bool) -> list[str]:
     """Put everything back as it was. Going on after an interruption ends the same."""
-    _store(system, dataclasses.replace(journal, state="reverting"))
+    store(system, dataclasses.replace(journal, state="reverting"))
     for one in journal.before:
         if one.by_action and actions:
             continue
         if one.link:
             system.link(one.path, one.link)
-        elif one.content is None:
+        elif (content := one.held) is None:
             system.remove(one.path)
-        else:
-            content = base64.b64decode(one.content)
-            if not _is_there(system, one.path, content, one.mode, one.owner):
-                system.write(one.path, content, mode=one.mode, owner=one.owner)
+        elif not _is_there(system, one.path, content, one.mode, one.owner):
+            system.write(one.path, content, mode=one.mode, owner=one.owner)
     notes = []
     for argv in journal.undo if actions else ():
         done = system.run(argv)
         if done.code:  # the old files are there: the rest is worth trying all the same
             notes.append(f"{' '.join(argv)} failed with {done.code}: {done.said}")
-    _forget(system)
+    forget(system)
     if actions:
         _disarm(system)
     return notes
-
-
-def _store(system: System, journal: _Journal) -> None:
-    system.folder(FOLDER, mode=0o700)
-    document = {"version": _VERSION, **dataclasses.asdict(journal)}
-    system.write(_JOURNAL, json.dumps(document).encode(), mode=0o600)
-
-
-def _forget(system: System) -> None:
-    system.remove(_JOURNAL)
 
 
 def _arm(system: System) -> None:
@@ -336,21 +275,3 @@ def _arm(system: System) -> None:
 
 def _disarm(system: System) -> None:
     system.run(("systemctl", "stop", _TIMER))  # one that goes on finds nothing to do
-
-
-def _load(system: System) -> _Journal | None:
-    content = system.read(_JOURNAL)
-    if content is None:
-        return None
-    try:
-        document: dict[str, Any] = json.loads(content)
-        if document.pop("version") != _VERSION:
-            raise ValueError("another version")
-        before = tuple(_Before(**one) for one in document.pop("before"))
-        undo = tuple(tuple(argv) for argv in document.pop("undo"))
-        return _Journal(before=before, undo=undo, **document)
-    except (ValueError, KeyError, TypeError) as error:
-        # Written atomically by us: this is damage to the disk, and no state can be told.
-        remedy = "Restore a backup of the settings, then remove this file."
-        problem = Problem(_JOURNAL, "", f"cannot be read ({error})", remedy)
-        raise Problems([problem]) from error

@@ -18,8 +18,8 @@ _VALUES = (
     "passwords answers_file answers migrations release"
 ).split()
 _WORLD = (
-    "owners system dry_run login facts overview commit reset self_test install arrivals diagnosis "
-    "diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle disk "
+    "owners system dry_run login facts overview journal commit reset self_test install arrivals "
+    "diagnosis diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle disk "
     "answer_sources first_boot"
 ).split()
 _VERBS = (

@@ -1,7 +1,8 @@
 """Changes that a power cut, a mistake or a closed firewall cannot leave half done.
 
 Shell. Neighbours: `plan` says what, `system` does it, `journal` keeps what was there, `self_test`
-judges; verbs and the units `agent-proxy-recover.service` and `agent-proxy-rollback.timer` call from above.
+judges; verbs and the units `agent-proxy-recover.service` and `agent-proxy-rollback.timer` call from
+above.
 
 One change at a time, with one journal: a file that holds, for everything the change touches, what
 was there before. It is on the disk before the first byte is changed and goes away as the last

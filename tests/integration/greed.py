@@ -98,6 +98,9 @@ class _Opener:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_BIND_ADDRESS_NO_PORT, 1)
             if self._kind == "reader":
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+            if self._kind == "chunks":
+                # Megabytes in the kernel's buffers are work for a minute after the end.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
             sock.bind((next(self._sources), 0))
             sock.connect(self._address)
             if self._kind in ENCRYPTED:

@@ -191,7 +191,7 @@ def test_others_are_served_and_all_places_come_back(
     case = CASES[name]
     # Where the agents' places are all taken, those who were there before are served.
     kept = dial(node, VICTIM) if case.event == "over_connection_limit" else None
-    withstand(node, case, route, kept, free_within_s=3 * DEADLINE_S + 30)
+    withstand(node, case, route, kept, free_within_s=3 * DEADLINE_S + 7)
 
 
 @pytest.fixture

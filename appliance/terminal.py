@@ -111,7 +111,10 @@ class Terminal:
         pressed, _ = self._screen.parse_input(None, None, codes, wait_for_more=False)
         found: list[str] = []
         for key in pressed:
-            if isinstance(key, str) and key != _RESIZED:
+            if key == _RESIZED:
+                # Until this is read nothing is drawn: what `draw` sent meanwhile was dropped.
+                self._shown = None
+            elif isinstance(key, str):
                 # Esc and a key right behind it: nobody here has a Meta key, and both are meant.
                 found += ["esc"] * key.count("meta ") + [key.replace("meta ", "")]
         return found

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from appliance import audit, cli_values, console, work
 from appliance.dry_run import DryRun
-from appliance.errors import Problem, Problems, Refusal
+from appliance.errors import Problem, Problems, Refusal, cause
 from appliance.system import System
 from appliance.verb import CONF, Context, Result, Verb
 from appliance.verbs import VERBS
@@ -110,14 +110,12 @@ def main(argv: list[str] | None = None, system: System | None = None) -> int:
         _complain(parsed.json, problems.problems)
         return 2
     except Refusal as refusal:
-        if parsed.json:
-            _document({"error": str(refusal)})
-        else:
-            _error(str(refusal))
-        return 1
+        return _refused(parsed.json, str(refusal))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        return _refused(parsed.json, cause(error))
     except KeyboardInterrupt:
         return 130
 
@@ -134,7 +132,7 @@ def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
     show: Callable[[str], None] = _progress if not parsed.json else lambda line: None
     try:
         result = verb.run(Context(acting, parsed.conf, acting.now, show), values)
-    except (Problems, Refusal):
+    except (Problems, Refusal, OSError):
         # Without its values: one that was refused may be a secret in the wrong place.
         _audit(base, verb, {}, "refused", dry=dry)
         raise
@@ -174,6 +172,14 @@ def _ask(verb: Verb) -> None:
     print(f"{_sentence(verb.sense)} Type yes to do it: ", end="", flush=True)
     if sys.stdin.readline().strip() != "yes":
         raise Refusal("nothing was done")
+
+
+def _refused(as_json: bool, why: str) -> int:
+    if as_json:
+        _document({"error": why})
+    else:
+        _error(why)
+    return 1
 
 
 def _complain(as_json: bool, problems: Iterable[Problem]) -> None:

@@ -20,12 +20,13 @@ tells a restart. A lock tells a change that is under way from one whose process 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from appliance.errors import Refusal
+from appliance.errors import Refusal, cause
 from appliance.journal import FOLDER, Journal, forget, load, store, written_for
 from appliance.plan import Action, Plan
 from appliance.system import Busy, System
@@ -88,7 +89,8 @@ def apply(
     takes it back at once; what failed before may be what the change is meant to mend. Once `stop`
     is true what was done is taken back.
 
-    Raises: Refusal: another change waits or is under way, or it was stopped before it wrote.
+    Raises: Refusal: another change waits or is under way, it was stopped before it wrote, or the
+    disk is full.
     """
     try:
         with system.lock(_LOCK):
@@ -118,7 +120,7 @@ def _applied(
     journal = written_for(system, plan)
     if confirm_s:
         _arm(system)
-    store(system, journal)
+    _begin(system, journal)
     begun: list[Action] = []
 
     def step(line: str) -> None:
@@ -130,7 +132,8 @@ def _applied(
         _change(system, plan, step, begun)
     except (OSError, LookupError, Refusal) as error:
         undo = tuple(action.undo for action in begun if action.undo)
-        return _taken_back(system, dataclasses.replace(journal, undo=undo), plan, str(error), ())
+        reason = cause(error) if isinstance(error, OSError) else str(error)
+        return _taken_back(system, dataclasses.replace(journal, undo=undo), plan, reason, ())
     outcomes: tuple[Outcome, ...] = ()
     if test is not None:
         progress("testing what works after the change")
@@ -147,6 +150,17 @@ def _applied(
     deadline = system.uptime() + confirm_s
     store(system, dataclasses.replace(journal, state="unconfirmed", deadline=deadline))
     return Applied(plan.title, outcomes, confirm_within_s=confirm_s)
+
+
+def _begin(system: System, journal: Journal) -> None:
+    """Keep the journal. Raises: Refusal; nothing was changed then."""
+    try:
+        store(system, journal)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            forget(system)
+        _disarm(system)
+        raise Refusal(f"nothing was changed: its journal cannot be kept: {cause(error)}") from error
 
 
 def _change(
@@ -178,7 +192,12 @@ def _is_there(system: System, path: str, content: bytes, mode: int, owner: str) 
 def _taken_back(
     system: System, journal: Journal, plan: Plan, reason: str, outcomes: tuple[Outcome, ...]
 ) -> Applied:
-    notes = _revert(system, journal, actions=True)
+    try:
+        notes = _revert(system, journal, actions=True)
+    except OSError as error:
+        _arm(system)
+        why = f"It cannot be taken back yet: {cause(error)}. That goes on by itself"
+        raise Refusal(f"{reason}. {why}; make room on the disk") from error
     return Applied(plan.title, outcomes, rolled_back=reason, notes=tuple(notes))
 
 

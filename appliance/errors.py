@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from proxy import errors
 
-__all__ = ["ApplianceError", "Problem", "Problems", "Refusal", "of_configuration"]
+__all__ = ["ApplianceError", "Problem", "Problems", "Refusal", "cause", "of_configuration"]
 
 
 class Problem(NamedTuple):
@@ -44,6 +44,12 @@ class Problems(ApplianceError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def cause(error: OSError) -> str:
+    """Return what the machine itself refused, and for which file, in its own words."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def of_configuration(found: errors.ConfigurationProblems) -> Problems:

@@ -12,7 +12,7 @@ from typing import Final
 
 from appliance import audit, commit
 from appliance.dry_run import DryRun
-from appliance.errors import Problem, Problems, Refusal
+from appliance.errors import Problem, Problems, Refusal, cause
 from appliance.system import System
 from appliance.verb import Context, Result, Values, Verb
 
@@ -114,6 +114,8 @@ class Work:
             self.problems = problems.problems
         except Refusal as refusal:
             self._refusal = str(refusal).removesuffix(".")
+        except OSError as error:
+            self._refusal = cause(error)
         finally:
             self._note()
 

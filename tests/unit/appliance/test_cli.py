@@ -89,3 +89,14 @@ def test_roll_back_and_recover(machine: Machine, capsys: pytest.CaptureFixture[s
 
 def test_a_verb_is_found_by_its_name() -> None:
     assert named("confirm").words == ("confirm",)
+
+
+def test_what_the_machine_refuses_is_told_in_a_line(
+    machine: Machine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "/f")
+
+    monkeypatch.setattr(machine, "write", full)
+    assert cli.main(["rollback"], machine) == 1
+    assert capsys.readouterr().err == "agent-proxy-appliance: /f: No space left on device\n"

@@ -254,3 +254,48 @@ def test_power_cut_at_every_step_of_taking_back(tmp_path: Path, *, forgets: bool
         else:
             break
     assert cut_at > 10
+
+
+class Full(Machine):
+    """Its disk takes nothing more from the n-th file on; `takes` is how many it still takes."""
+
+    takes = 1_000
+
+    def write(
+        self, path: str, content: bytes, *, mode: int = 0o644, owner: str = "root:root"
+    ) -> None:
+        if self.takes == 0:
+            raise OSError(28, "No space left on device")
+        self.takes -= 1
+        super().write(path, content, mode=mode, owner=owner)
+
+
+def test_a_disk_that_is_full_lets_nothing_be_changed(tmp_path: Path) -> None:
+    system = machine(tmp_path, Full)
+    assert isinstance(system, Full)
+    system.takes = 0
+    with pytest.raises(Refusal, match="nothing was changed: .* No space left on device"):
+        commit.apply(system, _PLAN)
+    assert (system.content(), commit.waiting(system)) == (_OLD, None)
+    assert system.ran == [f"systemctl start {_TIMER}", f"systemctl stop {_TIMER}"]
+
+
+def test_a_disk_that_gets_full_on_the_way_is_told_and_taken_back_once_there_is_room(
+    tmp_path: Path,
+) -> None:
+    for takes in itertools.count(1):
+        system = machine(tmp_path / str(takes), Full)
+        assert isinstance(system, Full)
+        system.takes = takes
+        try:
+            applied = commit.apply(system, _PLAN, confirm_s=0)
+        except Refusal as refusal:
+            assert "cannot be taken back yet: No space left on device" in str(refusal)
+            assert f"systemctl start {_TIMER}" in system.ran
+            system.takes = 1_000  # somebody has made room
+            assert commit.recover(system) == ("a change", [])
+            assert system.content() == _OLD
+        else:
+            assert (applied.rolled_back, system.content()) == ("", _NEW)
+            break
+    assert takes > 3

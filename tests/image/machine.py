@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,7 @@ class Machine:
         self._reader: threading.Thread | None = None
         self._tap = ""
         self._shell: Shell | None = None
+        self._restarts = 0
         layer(image, self.disk)
 
     def start(
@@ -78,6 +80,9 @@ class Machine:
         words += ["-device", f"{nic},netdev=lan,mac={_mac(self.name)}"]
         words += ["-chardev", f"socket,id=line,path={path},server=on,wait=off"]
         words += ["-serial", "chardev:line", "-device", "virtio-rng-pci", "-vga", "std"]
+        events = self.home / "events.sock"
+        events.unlink(missing_ok=True)
+        words += ["-qmp", f"unix:{events},server=on,wait=off"]
         if seed is not None:
             drive = "ide-cd,bus=ide.1" if seed.suffix == ".iso" else "virtio-blk-pci"
             words += ["-drive", f"file={seed},format=raw,if=none,id=seed,readonly=on"]
@@ -96,6 +101,7 @@ class Machine:
         # Always read: a line that nobody reads fills up, and the kernel then waits for it.
         self._reader = threading.Thread(target=self._read_on, args=(self._line,), daemon=True)
         self._reader.start()
+        threading.Thread(target=self._count, args=(self._connect(events),), daemon=True).start()
         self._shell = Shell(self.home / "shell.sock") if shell else None
 
     def _connect(self, path: Path) -> socket.socket:
@@ -118,6 +124,14 @@ class Machine:
         with contextlib.suppress(OSError):
             while data := line.recv(65536):
                 self._said += data
+
+    def _count(self, events: socket.socket) -> None:
+        """Count the restarts that the guest asks for, as QEMU tells them until it ends."""
+        with events, events.makefile() as lines, contextlib.suppress(OSError):
+            events.sendall(b'{"execute": "qmp_capabilities"}\n')
+            for line in lines:
+                told = json.loads(line)
+                self._restarts += told.get("event") == "RESET" and told["data"]["guest"]
 
     def enlarge(self, gib: int) -> None:
         """Make the disk larger, as an operator does who wants longer logs; while it is off."""
@@ -144,9 +158,14 @@ class Machine:
         """Return all that the serial line has said since the start, without escape sequences."""
         return _ESCAPES.sub("", bytes(self._said).decode(errors="replace"))
 
-    def restarted(self, since: int) -> None:
-        """Wait until the boot loader speaks, in what the line said after the place `since`."""
-        until("the boot loader", lambda: b"GRUB" in self.said(since))
+    @property
+    def restarts(self) -> int:
+        """How often the machine has restarted by itself."""
+        return self._restarts
+
+    def restarted(self, before: int) -> None:
+        """Wait until it has done so more often than `before`."""
+        until("the machine's restart", lambda: self._restarts > before)
         if self._shell is not None:
             self._shell.begin_again()
 
@@ -162,11 +181,15 @@ class Machine:
         raise AssertionError(f"{self.name} never said {pattern!r}:\n{self.read()[-3000:]}")
 
     def type(self, text: str) -> None:
-        """Type into the serial line, as slowly as a person's terminal sends."""
-        assert self._line is not None
+        """Type into the serial line, as slowly as a person does."""
         for character in text:
-            self._line.sendall(character.encode())
+            self.send(character)
             time.sleep(0.01)
+
+    def send(self, key: str) -> None:
+        """Send what one key makes, at once: an arrow whose bytes are apart begins with an Esc."""
+        assert self._line is not None
+        self._line.sendall(key.encode())
 
     def cut(self) -> None:
         """Take the power away."""

@@ -41,6 +41,9 @@ class Screen:
     def press(self, *keys: str) -> None:
         """Press keys by name, or type text."""
         for key in keys:
-            self._machine.type(KEYS.get(key, key))
+            if key in KEYS:
+                self._machine.send(KEYS[key])
+            else:
+                self._machine.type(key)
             if key == "esc":
                 time.sleep(1)  # alone for so long it is no arrow's beginning, however slow the line

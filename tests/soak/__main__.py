@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from .run import soak
-from .verdict import FEWEST, WARM_UP
+from .verdict import FEWEST, WARM_UP, rate_of
 
 
 def main() -> int:
@@ -16,18 +16,19 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rate", type=float, default=100, help="agents' requests a second")
     parser.add_argument("--tunnels", type=int, default=100)
-    parser.add_argument("--limit", type=float, default=60, help="KiB/min that a worker may grow")
+    parser.add_argument(
+        "--growth", type=float, default=2, help="MiB by which a worker may grow through the run"
+    )
     parser.add_argument("--out", type=Path, default=Path("var/soak"))
     given = parser.parse_args()
+    limit = rate_of(given.growth, given.seconds)
     with tempfile.TemporaryDirectory(prefix="soak-") as home:
-        lines, wrong = soak(
-            Path(home), given.out, given.seconds, given.rate, given.tunnels, given.limit
-        )
+        lines, wrong = soak(Path(home), given.out, given.seconds, given.rate, given.tunnels, limit)
     print("\n".join(lines))
     print(
-        f"\nFlat: growth of {given.limit:g} KiB/min is ruled out by the troughs between faults of "
-        f"one kind, after {WARM_UP:.0%} of a process's life as warm-up; fewer than {FEWEST} "
-        "troughs are not judged."
+        f"\nFlat: growth of {given.growth:g} MiB through the run, {limit:.1f} KiB/min, is ruled "
+        f"out by the troughs between faults of one kind, after {WARM_UP:.0%} of a process's life "
+        f"as warm-up; fewer than {FEWEST} troughs are not judged."
     )
     print(f"{given.out}/soak.svg, workers.csv and latency.csv are written.")
     for sentence in wrong:

@@ -34,6 +34,11 @@ _MOST_OF_A_KIND: Final = 40
 """Of a long run: medians of neighbours, or there are millions of slopes."""
 
 
+def rate_of(growth_mib: float, seconds: float) -> float:
+    """Return the KiB a minute that grow to so many MiB in a run so long."""
+    return growth_mib * 1024 / (seconds / 60)
+
+
 class Growth(NamedTuple):
     """The memory of one process in KiB a minute; no trend: too short to be judged."""
 

@@ -24,7 +24,7 @@ from tests.soak.faults import (
 from tests.soak.picture import Mark, draw
 from tests.soak.samples import Latency, Sample, segments
 from tests.soak.trend import Point, alike, theil_sen, thinned
-from tests.soak.verdict import Growth, growth, table, unjudged
+from tests.soak.verdict import Growth, growth, rate_of, table, unjudged
 
 
 def sample(at: float, memory: float, worker: int = 0, pid: int = 10) -> Sample:
@@ -161,6 +161,16 @@ def test_leak_is_always_found(leak: float) -> None:
 
 def test_leak_at_the_limit_is_not_taken_for_flat() -> None:
     assert Life(60).flat_in(40) <= 2
+
+
+def test_object_left_behind_by_each_exchange_is_found_in_ten_minutes() -> None:
+    """3,500 a minute and worker, the smallest object that the collector tracks: 56 bytes."""
+    limit = rate_of(2, 600)
+    assert limit == pytest.approx(204.8)
+    leaky = [Life(3500 * 56 / 1024 * 1.2).lived(seed) for seed in range(40)]
+    assert not any(one.is_flat(limit) for one in leaky)
+    assert all(Life().lived(seed).is_flat(limit) for seed in range(40))
+    assert rate_of(2, 86_400) == pytest.approx(1.42, abs=0.01)
 
 
 def test_high_water_mark_is_not_taken_for_a_leak() -> None:

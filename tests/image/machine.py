@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -230,5 +231,5 @@ def until(what: str, condition: Callable[[], object], patience_s: float = PATIEN
 
 
 def _mac(name: str) -> str:
-    number = sum(ord(letter) << (5 * place) for place, letter in enumerate(name)) & 0xFFFFFF
-    return f"52:54:00:{number >> 16:02x}:{number >> 8 & 255:02x}:{number & 255:02x}"
+    sha256 = hashlib.sha256(name.encode()).hexdigest()
+    return f"52:54:00:{sha256[:2]}:{sha256[2:4]}:{sha256[4:6]}"

@@ -132,7 +132,7 @@ def test_the_wizard_on_the_serial_line_sets_it_up(node: Node, lab: Lab) -> None:
     screen.press("enter")
     screen.shows("5 complete   done", no_more="what it would change")
     assert node.run("hostname").strip() == "node-1"
-    assert "10.1.2.3/24" in node.run("ip", "-br", "address", "show", "eth0")
+    assert "10.1.2.3/24" in node.run("ip", "-color=never", "-br", "address", "show", "eth0")
     assert int(node.run("df", "--output=size", "-BM", "/").split()[-1].rstrip("M")) > 5500
     _log_out(screen)
 

@@ -22,7 +22,7 @@ from proxy.settings import Settings
 
 __all__ = ["Facts", "affected", "configured", "gather", "secret_reader", "status", "workers"]
 
-_SUPERVISOR_S: Final = 5.0
+_SUPERVISOR_S: Final = 20.0  # a start of Python, on an emulated processor that is busy
 _SETTLE_S: Final = 20.0
 _PAUSE_S: Final = 0.5
 

@@ -30,7 +30,7 @@ __all__ = ["await_ready", "renew"]
 
 FIRST: Final = 900
 _SERVICE: Final = "agent-proxy.service"
-_READY_WITHIN_S: Final = 60.0
+_READY_WITHIN_S: Final = 180.0
 _STOP_S: Final = 120.0
 _PAUSE_S: Final = 0.5
 
@@ -71,7 +71,7 @@ def await_ready(
     numbers: list[str],
     has_ended: Callable[[str], bool] = lambda number: False,
 ) -> None:
-    """Return once these workers take traffic. Raises: Refusal if they do not within 60 s."""
+    """Return once these workers take traffic. Raises: Refusal if they do not in time."""
     if context.system.dry:
         return
     end = context.system.uptime() + _READY_WITHIN_S

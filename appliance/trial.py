@@ -20,7 +20,7 @@ __all__ = ["run"]
 
 _HOME: Final = "/run/agent-proxy-trial"
 _UNIT: Final = "agent-proxy-trial.service"
-_READY_S: Final = 30.0
+_READY_S: Final = 120.0
 _PAUSE_S: Final = 0.5
 _DEPTH_LIMIT: Final = 3
 

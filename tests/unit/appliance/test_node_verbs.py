@@ -58,7 +58,7 @@ def test_one_that_does_not_become_ready_stops_the_row(
     machine.pages["/ready"] = Fetched(200, json.dumps({"workers": workers}).encode())
     assert run(machine, "services", "rolling-restart") == 1
     shown = capsys.readouterr()
-    assert "worker 0 is not ready after 60 s: ['no upstream']" in shown.err
+    assert "worker 0 is not ready after 180 s: ['no upstream']" in shown.err
     assert "waiting for worker 0" in shown.out
     assert machine.ran == ["supervisorctl restart agent-proxy:worker-0"]
 

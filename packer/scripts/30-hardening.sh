@@ -75,4 +75,4 @@ done
 
 say "Services that nobody asked for"
 systemctl --quiet mask debug-shell.service ctrl-alt-del.target
-systemctl --quiet enable auditd apparmor sysctl-reapply-network
+systemctl --quiet enable auditd apparmor sysctl-reapply-network aidecheck.service aidecheck.timer

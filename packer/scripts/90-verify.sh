@@ -57,11 +57,24 @@ for word in apparmor=1 security=apparmor audit=1 audit_backlog_limit=8192 lockdo
 done
 assert "boot loader's file is root's" mode /boot/grub/grub.cfg '600 root'
 
+# Boot loader: whoever has the screen starts what is there, and nothing else.
+assert "boot entries are changed by a superuser only" holds /boot/grub/grub.cfg '^set superusers="nobody"$'
+assert "and nobody has the superuser's password" \
+    holds /boot/grub/grub.cfg '^password_pbkdf2 nobody grub\.pbkdf2\.sha512\.10000(\.0{128}){2}$'
+closed_entries() { grep -E '^[[:space:]]*menuentry .*gnu-linux' /boot/grub/grub.cfg | grep -v -- --unrestricted; }
+assert "every kernel is started by anybody" empty closed_entries
+refute "an entry is below another" holds /boot/grub/grub.cfg '^submenu '
+assert "an update's entries are changed by nobody" test -x /etc/grub.d/01_locked
+assert "an update's entries are started by anybody" holds /etc/grub.d/10_linux '^CLASS="--unrestricted '
+assert "an update's entries are all on top" \
+    holds /etc/default/grub.d/20-locked.cfg '^GRUB_DISABLE_SUBMENU=true$'
+
 # File systems.
 for place in /tmp /var/tmp /dev/shm; do
     assert "$place without devices, set-uid and programs" \
         holds /etc/fstab "^tmpfs $place tmpfs .*nodev,nosuid,noexec"
 done
+assert "/dev without set-uid and programs" holds /etc/fstab '^devtmpfs /dev devtmpfs .*nosuid,noexec'
 for place in /boot /home /srv /var/log /var/log/audit; do
     assert "$place without devices, set-uid and programs" \
         holds /etc/fstab "^$place $place none bind,nodev,nosuid,noexec"
@@ -154,6 +167,16 @@ assert "no restart by Ctrl-Alt-Del" enabled ctrl-alt-del.target masked
 for unit in systemd-networkd systemd-resolved systemd-timesyncd; do
     assert "$unit" enabled "$unit" enabled
 done
+
+# Sums of files: the first ones are made when all is done (99-clean.sh).
+for place in /boot /etc /usr /opt/agent-proxy; do
+    assert "sums of $place" holds /etc/aide/aide.conf "^$place Full\$"
+done
+assert "sums are SHA-512, beside rights and owners" \
+    holds /etc/aide/aide.conf '^Full = ftype\+p\+u\+g\+s\+l\+acl\+xattrs\+caps\+sha512$'
+assert "sums can be made" aide --config-check --config=/etc/aide/aide.conf
+assert "changed files are told of each day" enabled aidecheck.timer enabled
+assert "and after security updates" enabled aidecheck.service enabled
 
 # Rights of files.
 for file in /etc/cron.allow /etc/at.allow; do

@@ -19,8 +19,8 @@ SET_UID = frozenset(
     {"/usr/bin/sudo", "/usr/lib/dbus-1.0/dbus-daemon-launch-helper", "/usr/sbin/unix_chkpwd"}
 )
 PROXY_PORT = 2002
-# The client's own ports: an answer to what the machine asked.
-_DHCP_PORTS = (68, 546)
+# The proxy's, and the DHCP client's own: an answer to what the machine asked.
+_PORTS = {("tcp", PROXY_PORT), ("udp", 68), ("udp", 546)}
 # Of the container, not of the image: /tmp is systemd-nspawn's own; timesyncd and auditd do not run
 # in one (ConditionVirtualization=, no audit in the kernel).
 OF_CONTAINERS = frozenset({
@@ -86,11 +86,12 @@ def judge(found: Mapping[str, str], *, explained: Collection[str], container: bo
         _scap(found, "anssi_bp28_intermediary", ANSSI_PERCENT, explained, container=container),
         _lynis(found["lynis"], container=container),
         _exposure(found["units"]),
-        _ports(found["ports"]),
+        _ports(found["ports"], container=container),
         _set_uid(found["setuid"]),
         _nothing("left from the build: compilers, packages, histories", found["left"]),
-        _kernel("AppArmor enforces agent-proxy", r"^agent-proxy \(enforce\)", found["apparmor"],
-                container=container),
+        _kernel("AppArmor has the profile agent-proxy", r"^agent-proxy \(enforce\)",
+                found["apparmor"], container=container),
+        _confined(found["confined"], container=container),
         _kernel("kernel lockdown", r"\[(integrity|confidentiality)\]", found["lockdown"],
                 container=container),
     ]  # fmt: skip
@@ -132,17 +133,23 @@ def _exposure(text: str) -> Figure:
     return Figure("exposure of the worst unit", value, f"at most {EXPOSURE}", good)
 
 
-def _ports(text: str) -> Figure:
+def _ports(text: str, *, container: bool) -> Figure:
+    """A container was not set up, and so does not serve: there is nothing but others' ports."""
     rows = []
+    serves = container
     for line in text.splitlines():
         words = line.split()
         if len(words) < 5:
             continue
         address, _, port = words[4].rpartition(":")
-        if address.startswith(("127.", "[::1]")) or int(port) in (PROXY_PORT, *_DHCP_PORTS):
+        one = (words[0], int(port))
+        serves = serves or one == ("tcp", PROXY_PORT)
+        if address.startswith(("127.", "[::1]")) or one in _PORTS:
             continue
         rows.append(line)
-    target = f"loopback, {PROXY_PORT} and the DHCP client's"
+    target = f"none but loopback, {PROXY_PORT} and the DHCP client's"
+    if not serves:
+        rows.append(f"nothing listens on {PROXY_PORT}")
     return Figure("other open ports", str(len(rows)), target, not rows, tuple(rows))
 
 
@@ -164,6 +171,27 @@ def _kernel(name: str, pattern: str, text: str, *, container: bool) -> Figure:
     if container:
         return Figure(name, "the host's kernel", "yes", None)
     return Figure(name, found[0] if found else "no", "yes", found is not None)
+
+
+def _confined(text: str, *, container: bool) -> Figure:
+    """`text`: for each process of the proxy, the profile that it runs under, and its name."""
+    name = "processes of the proxy under their profile"
+    if container:
+        return Figure(name, "the host's kernel", "all", None)
+    rows = [line for line in text.splitlines() if line.strip()]
+    free = tuple(row for row in rows if not row.startswith("agent-proxy (enforce) "))
+    return Figure(
+        name, f"{len(rows) - len(free)} of {len(rows)}", "all", bool(rows) and not free, free
+    )
+
+
+def updates(pending: Collection[str] | None, why_not: str = "") -> Figure:
+    """`pending`: packages that Debian has a security update for; None where it was not asked."""
+    name, target = "updates of Debian that are out, security's among them", "none"
+    if pending is None:
+        return Figure(name, f"SKIPPED, {why_not}", target, None)
+    rows = tuple(sorted(pending))
+    return Figure(name, str(len(rows)), target, not rows, rows)
 
 
 def identities(paths: Collection[str]) -> Figure:

@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agent-proxy" / "tools"
@@ -36,7 +38,7 @@ def tree() -> Path:
     if path.exists():
         return path
     shutil.rmtree(CACHE, ignore_errors=True)
-    apt = _apt(CACHE / "apt")
+    apt = _apt(CACHE / "apt", _SUITES)
     part = CACHE / "part"
     part.mkdir()
     for package in _download(apt):
@@ -59,23 +61,44 @@ def volume() -> Path:
     return path
 
 
-def _apt(root: Path) -> list[str]:
-    """Make a folder in which apt knows Debian 13 and the next; return how to call apt with it."""
+def pending(status: Path) -> list[str]:
+    """Return the updates that packages of a dpkg's `status` lack, by Debian's lists of now.
+
+    All of them: what was fixed by a security update comes from the release itself a while later.
+    Raises: CalledProcessError if there are no lists to be had.
+    """
+    with tempfile.TemporaryDirectory(prefix="apt-") as folder:
+        options = _apt(Path(folder), _SECURITY)
+        words = ["apt-get", *options, "-o", f"Dir::State::status={status}"]
+        done = subprocess.run(
+            [*words, "--simulate", "dist-upgrade"], capture_output=True, check=True, text=True
+        )
+    return re.findall(r"^Inst (\S+ \[\S+\] \(.*)$", done.stdout, re.MULTILINE)
+
+
+def _apt(root: Path, suites: Sequence[str]) -> list[str]:
+    """Make a folder in which apt knows some suites of Debian; return how to call apt with it."""
     for folder in ("etc/apt/preferences.d", "etc/apt/apt.conf.d", "var/lib/dpkg"):
         (root / folder).mkdir(parents=True)
     for folder in ("var/lib/apt/lists/partial", "var/cache/apt/archives/partial"):
         (root / folder).mkdir(parents=True)
     (root / "var/lib/dpkg/status").touch()
     (root / "etc/apt/preferences.d/rules").write_text(_PREFERENCES)
-    lines = [f"deb [signed-by={_KEYRING}] {_mirror()} {suite} main\n" for suite in _SUITES]
+    lines = [
+        f"deb [signed-by={_KEYRING}] {_mirror()}{'-security' * suite.endswith('-security')} "
+        f"{suite} main\n"
+        for suite in suites
+    ]
     (root / "etc/apt/sources.list").write_text("".join(lines))
     status = f"Dir::State::status={root}/var/lib/dpkg/status"
     options = ["-qq", "-o", f"Dir={root}", "-o", status, "-o", "APT::Sandbox::User=root"]
-    subprocess.run(["apt-get", *options, "update"], check=True)
+    # Without lists apt would know of no update, and be content.
+    subprocess.run(["apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update"], check=True)
     return options
 
 
 _SUITES = ("trixie", "forky")
+_SECURITY = ("trixie", "trixie-updates", "trixie-security")
 
 
 def _mirror() -> str:

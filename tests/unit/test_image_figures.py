@@ -62,6 +62,7 @@ def _said(**other: str) -> dict[str, str]:
         "setuid": "\n".join(figures.SET_UID),
         "left": "\n",
         "apparmor": "agent-proxy (enforce)\n",
+        "confined": "agent-proxy (enforce) supervisord\nagent-proxy (enforce) agent-proxy\n",
         "lockdown": "none [integrity] confidentiality\n",
     }
     return found | {name.replace("_", " ", 1): text for name, text in other.items()}
@@ -87,7 +88,14 @@ def test_a_good_image_passes_everything() -> None:
         ("ports", "tcp LISTEN 0 5 10.1.2.3:22 0.0.0.0:* x\n", "other open ports"),
         ("setuid", "/usr/bin/su\n", "set-uid programs"),
         ("left", "/usr/bin/gcc\n", "left from the build: compilers, packages, histories"),
-        ("apparmor", "agent-proxy (complain)\n", "AppArmor enforces agent-proxy"),
+        ("ports", "udp UNCONN 0 0 0.0.0.0:2002 0.0.0.0:* x\n", "other open ports"),
+        ("apparmor", "agent-proxy (complain)\n", "AppArmor has the profile agent-proxy"),
+        ("confined", "", "processes of the proxy under their profile"),
+        (
+            "confined",
+            "agent-proxy (enforce) agent-proxy\nunconfined agent-proxy\n",
+            "processes of the proxy under their profile",
+        ),
         ("lockdown", "[none] integrity\n", "kernel lockdown"),
         ("openscap_cis_level1_server", "", "OpenSCAP cis_level1_server"),
     ],
@@ -109,7 +117,8 @@ def test_a_container_does_not_judge_the_kernel_of_its_host() -> None:
     assert [row.name for row in rows if row.good is False] == []
     assert [row.name for row in rows if row.good is None] == [
         "Lynis hardening index",
-        "AppArmor enforces agent-proxy",
+        "AppArmor has the profile agent-proxy",
+        "processes of the proxy under their profile",
         "kernel lockdown",
     ]
 

@@ -25,7 +25,7 @@ Values, no world at all:
 
 The world:
     system        the only door to programs and disk; `dry_run` one that only takes notes;
-                  `owners` knows whose files are
+                  `owners` knows whose files are, `pages` what proxy and supervisord say
     login         the console's password, and the wait after wrong ones
     facts         what the machine and its proxy are like now
     overview      what an operator wants to know at first sight, and what to do about it
@@ -62,7 +62,7 @@ What an operator can do:
     upgrade, trial, upgrade_verbs
                   a release beside the old one, tried, switched to, watched, or taken back
     release_build makes a release
-    verbs         all of them
+    verbs         all of them; `loading` those that begin with one word
 
 The console, in front of the same verbs:
     view, effects what a screen shows, and what a key on it leads to
@@ -74,6 +74,7 @@ The console, in front of the same verbs:
     work          one verb in a thread
     ends          the screens before a verb is done and after it
     terminal      draws and reads keys; the only file that knows the toolkit
+    rest          waits for a key in its place while nobody is there
     console       the stack of screens; carries out what they ask for
     cli_values, cli
                   the command agent-proxy-appliance

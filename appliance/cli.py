@@ -1,7 +1,8 @@
 """`agent-proxy-appliance`: every verb as a command, with --help, --json and --dry-run.
 
-Shell; the only file that prints. Neighbours: `verbs` lists what there is, `cli_values` reads what
-was typed. Exit codes as those of agent-proxy: 0 well, 1 failed or refused, 2 wrong values.
+Shell; the only file that prints. Neighbours: `loading` has the verbs of one word, `verbs` all,
+`cli_values` reads what was typed. Exit codes as those of agent-proxy: 0 well, 1 failed or refused,
+2 wrong values.
 """
 
 from __future__ import annotations
@@ -11,15 +12,14 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from appliance import audit, cli_values, console, work
+from appliance import audit, cli_values, loading, work
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal, cause
 from appliance.system import System
 from appliance.verb import CONF, Context, Result, Verb
-from appliance.verbs import VERBS
 from proxy import __version__
 
 __all__ = ["main", "parser"]
@@ -33,8 +33,12 @@ Passwords and keys are typed unseen or come from a file, never from the command 
 `agent-proxy-appliance VERB --help` has examples of each verb."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the parser; `verb` of what it parses is the Verb."""
+def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser; `verb` of what it parses is the Verb.
+
+    It has all verbs, or those alone that `words`, a command line, can mean.
+    """
+    verbs = _meant(words)
     top = argparse.ArgumentParser(
         prog="agent-proxy-appliance",
         description="Set up, look after and diagnose an agent proxy appliance.",
@@ -43,14 +47,14 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"agent-proxy {__version__}")
     levels: dict[tuple[str, ...], Any] = {(): _level(top)}  # Any: argparse does not name it
-    for verb in (*VERBS, console.VERB):
+    for verb in verbs:
         *above, last = verb.words
         for depth in range(len(above)):
             path = tuple(above[: depth + 1])
             if path not in levels:
                 inner = levels[path[:-1]].add_parser(
                     path[-1],
-                    help=f"{', '.join(_below(path))}",
+                    help=f"{', '.join(_below(verbs, path))}",
                     formatter_class=_formatter,
                 )
                 levels[path] = _level(inner)
@@ -62,9 +66,24 @@ def _level(parent: argparse.ArgumentParser) -> Any:
     return parent.add_subparsers(metavar="VERB", required=True)
 
 
-def _below(path: tuple[str, ...]) -> list[str]:
+def _meant(words: Sequence[str]) -> tuple[Verb, ...]:
+    """Return as few verbs as will do: loading all of them takes longer than most need to act."""
+    word = words[0] if words else ""
+    found = loading.beginning_with(word)
+    if found or word == "--version":
+        return found
+    from appliance import console
+
+    if word == "console":
+        return (console.VERB,)
+    from appliance.verbs import VERBS
+
+    return (*VERBS, console.VERB)
+
+
+def _below(verbs: Iterable[Verb], path: tuple[str, ...]) -> list[str]:
     length = len(path)
-    names = (verb.words[length] for verb in VERBS if verb.words[:length] == path)
+    names = (verb.words[length] for verb in verbs if verb.words[:length] == path)
     return list(dict.fromkeys(names))
 
 
@@ -102,7 +121,8 @@ def _add(level: Any, word: str, verb: Verb) -> None:
 
 def main(argv: list[str] | None = None, system: System | None = None) -> int:
     """Run one verb and return the exit code."""
-    parsed = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    parsed = parser(words).parse_args(words)
     verb: Verb = parsed.verb
     try:
         return _run(verb, parsed, system)

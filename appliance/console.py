@@ -7,13 +7,14 @@ with the difference they make, and only then handed to the verb that the command
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 import traceback
 from typing import Final
 
-from appliance import audit, draft, ends, facts, login, makers, menu, wizard
+from appliance import audit, draft, ends, facts, login, makers, menu, rest, wizard
 from appliance.editor import Editor, Fault
 from appliance.effects import Back, Effect, Forget, Open, Repaint, Run, Screen, Submit
 from appliance.entry import First, Login
@@ -32,13 +33,17 @@ _LOOK_EVERY_S: Final = 5.0
 _IDLE_S: Final = 600.0
 _WARN_S: Final = 60.0  # of these: a countdown, and any key stays
 _AFTER_DEFECT_S: Final = 1.0
+_REST_S: Final = 60.0  # without a key, and all is well: nobody is there
 _LAST_S: Final = 90.0  # the terminal is gone: what works may come to its end, or be taken back
 
 
 class Console:
-    """What one terminal shows. `run` ends with the terminal, never with an error."""
+    """What one terminal shows. `run` ends with the terminal, never with an error; or, where it
+    may rest (`rest_s` since the last key), when nobody is there and nothing is to be said."""
 
-    def __init__(self, system: System, conf: str, terminal: Terminal) -> None:
+    def __init__(
+        self, system: System, conf: str, terminal: Terminal, *, rest_s: float = math.inf
+    ) -> None:
         self._system = system
         self._conf = conf
         self._terminal = terminal
@@ -53,23 +58,37 @@ class Console:
         self._pause = threading.Event()
         self._drafts = draft.Keeper(system)
         self._offered = False
+        self._rest_s = rest_s
+        self._well = False
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Return whether it rests: what was drawn last says so. Else the terminal is gone."""
         while True:
             try:
                 self._turn()
+                if self._may_rest():
+                    self._first.note += rest.NOTE
+                    self._draw()
+                    return True
             except EOFError:  # the terminal is gone: hung up, or the SSH connection ended
                 work = self._work
                 self._leave()
                 if work is not None:
                     work.join(_LAST_S)
-                return
+                return False
             except Exception:  # the console loop: a defect ends a screen, never the console
                 traceback.print_exc()
                 self._leave()
                 self._first.note = " A defect ended the last screen; the journal has more."
                 self._terminal.repaint()
                 self._pause.wait(_AFTER_DEFECT_S)  # the same again must not take the processor
+
+    def _may_rest(self) -> bool:
+        """Whoever is logged in, a fault and a look that is under way keep it awake."""
+        if len(self._stack) > 1 or self._work is not None or not self._well:
+            return False
+        looks = self._look is not None and not self._look.is_over
+        return not looks and time.monotonic() - self._touched >= self._rest_s
 
     def _leave(self) -> None:
         """Log out. What still works in a thread comes to its end there, and is in the journal."""
@@ -177,6 +196,7 @@ class Console:
         self._first.lines = ends.first_lines(self._system, found)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(self._system.now()))
         self._first.note = f" as of {stamp}"
+        self._well = ends.is_well(self._system, found)
 
     # Effects.
 
@@ -308,8 +328,12 @@ class Console:
 def _run(context: Context, values: Values) -> Result:
     if not os.isatty(0) or not os.isatty(1):
         raise Refusal("The console needs a terminal. Every item of it is a verb, too: --help")
-    with Terminal().open() as terminal:
-        Console(context.system, context.conf, terminal).run()
+    woken = rest.woken()
+    rest_s = (0.0 if woken.by_time else _REST_S) if rest.may_begin() else math.inf
+    with Terminal(woken.keys).open() as terminal:
+        if Console(context.system, context.conf, terminal, rest_s=rest_s).run():
+            terminal.leave_as_it_is()
+            rest.begin()
     # Where the terminal is gone, what is left to be written to it is no error.
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)

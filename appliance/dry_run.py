@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from appliance.readings import Worker
 from appliance.system import Completed, Entry, Fetched, System
 
 __all__ = ["DryRun", "Recorded"]
@@ -49,6 +50,9 @@ class DryRun(System):
         self, address: str, port: int, path: str, *, timeout_s: float = 5.0
     ) -> Fetched | None:
         return self._base.fetch(address, port, path, timeout_s=timeout_s)
+
+    def processes(self, socket: str, *, timeout_s: float = 20.0) -> tuple[Worker, ...]:
+        return self._base.processes(socket, timeout_s=timeout_s)
 
     def now(self) -> float:
         return self._base.now()

@@ -25,6 +25,7 @@ __all__ = [
     "Countdown",
     "countdown",
     "first_lines",
+    "is_well",
     "left",
     "offer",
     "preview",
@@ -119,6 +120,13 @@ def first_lines(system: System, found: Facts) -> list[str]:
         known = [line for line in known if not line.startswith("WARNING")]
     lines += [*wizard.lines(system), *known]
     return [menu.pointed(line) for line in lines]
+
+
+def is_well(system: System, found: Facts) -> bool:
+    """Return whether the first screen can be left alone: the node serves, and no change waits."""
+    waits, damage = waiting(system)
+    serves = bool((found.status or {}).get("ready"))
+    return wizard.is_set_up(system) and serves and waits is None and not damage
 
 
 def offer(kept: Draft, context: Context) -> Menu:

@@ -22,7 +22,6 @@ from proxy.settings import Settings
 
 __all__ = ["Facts", "affected", "configured", "gather", "secret_reader", "status", "workers"]
 
-_SUPERVISOR_S: Final = 20.0  # a start of Python, on an emulated processor that is busy
 _SETTLE_S: Final = 20.0
 _PAUSE_S: Final = 0.5
 
@@ -109,9 +108,7 @@ def _space(system: System, places: Places) -> Space | None:
 
 def workers(system: System, places: Places) -> tuple[Worker, ...]:
     """Return supervisor's processes; none while it does not run."""
-    done = system.ask(places.supervisorctl("status"), timeout_s=_SUPERVISOR_S)
-    # 3: some process is not running, which is an answer as well. 4 and others: no supervisor.
-    return readings.workers(done.out) if done.code in (0, 3) else ()
+    return system.processes(places.supervisor_socket)
 
 
 def affected(system: System, places: Places) -> tuple[str, ...]:

@@ -35,9 +35,10 @@ class Places(NamedTuple):
         return f"{self.var}/log"
 
     @property
-    def supervisor(self) -> str:
-        return f"unix://{self.var}/run/supervisor.sock"
+    def supervisor_socket(self) -> str:
+        return f"{self.var}/run/supervisor.sock"
 
     def supervisorctl(self, *words: str) -> tuple[str, ...]:
         """Return the command line; the program is that of the release that runs this."""
-        return (posixpath.join(sys.prefix, "bin", "supervisorctl"), "-s", self.supervisor, *words)
+        program = posixpath.join(sys.prefix, "bin", "supervisorctl")
+        return (program, "-s", f"unix://{self.supervisor_socket}", *words)

@@ -20,7 +20,6 @@ __all__ = [
     "resolvers",
     "routes",
     "way",
-    "workers",
 ]
 
 _VIRTUAL: Final = frozenset({"vlan", "vrf", "bond", "bridge", "veth", "dummy"})
@@ -178,13 +177,3 @@ def properties(text: str) -> dict[str, str]:
         if equals and not name.startswith("#"):
             found[name.strip()] = value.strip().strip("\"'")
     return found
-
-
-def workers(text: str) -> tuple[Worker, ...]:
-    """Return what `supervisorctl status` says: NAME STATE detail."""
-    found = []
-    for line in text.splitlines():
-        name, *rest = line.split(None, 2)
-        if rest and rest[0].isupper():
-            found.append(Worker(name, rest[0], rest[1] if len(rest) > 1 else ""))
-    return tuple(found)

@@ -1,6 +1,6 @@
 """The only door to programs and to the disk. Everything that changes a machine goes through here.
 
-It also fetches the proxy's own pages, so that a recorded machine in a test has all there is.
+It also asks the proxy and supervisord, so that a recorded machine in a test has all there is.
 
 Shell. Neighbours: `errors` below; `facts` and `commit` above ask and act through it.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
-import http.client
 import os
 import signal
 import stat
@@ -28,13 +27,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, Self
 
-from appliance import owners
+from appliance import owners, pages
+from appliance.pages import Fetched
+from appliance.readings import Worker
 
 __all__ = ["NOT_FOUND", "TIMED_OUT", "Busy", "Completed", "Entry", "Fetched", "Space", "System"]
 
 _READ_LIMIT_BYTES: Final = 64 << 20
 _PIECE_BYTES: Final = 64 << 10
-_PAGE_LIMIT_BYTES: Final = 16 << 20
 # What is asked once time is over: some answer at once, and say more than a deadline.
 _LEAST_S: Final = 0.2
 NOT_FOUND: Final = 127
@@ -67,13 +67,6 @@ class Completed(NamedTuple):
     def said(self) -> str:
         """What it complained of, on one line: for messages."""
         return " ".join((self.err.strip() or self.out.strip()).split())[:300]
-
-
-class Fetched(NamedTuple):
-    """An answer of the proxy's own pages."""
-
-    status: int
-    body: bytes
 
 
 class Entry(NamedTuple):
@@ -130,15 +123,11 @@ class System:
         self, address: str, port: int, path: str, *, timeout_s: float = 5.0
     ) -> Fetched | None:
         """Return what a page of the proxy's [admin] listener says; None if nothing answers."""
-        connection = http.client.HTTPConnection(address, port, timeout=self._left(timeout_s))
-        try:
-            connection.request("GET", path, headers={"Connection": "close"})
-            answer = connection.getresponse()
-            return Fetched(answer.status, answer.read(_PAGE_LIMIT_BYTES))
-        except (OSError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
+        return pages.fetch(address, port, path, self._left(timeout_s))
+
+    def processes(self, socket: str, *, timeout_s: float = 20.0) -> tuple[Worker, ...]:
+        """Return what supervisord keeps, asked at its socket; none where it does not run."""
+        return pages.processes(socket, self._left(timeout_s))
 
     # -- reading
 

@@ -11,7 +11,7 @@ import contextlib
 import select
 import signal
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Final
 
 import urwid
@@ -41,9 +41,14 @@ class _Quiet(raw.Screen):
 
 
 class Terminal:
-    """One terminal, on standard input and output. Use it inside `open`."""
+    """One terminal, on standard input and output. Use it inside `open`.
 
-    def __init__(self) -> None:
+    `codes` are of a key that was pressed before, and read by somebody else.
+    """
+
+    def __init__(self, codes: Sequence[int] = ()) -> None:
+        self._pressed = list(codes)
+        self._kept = False
         self._screen = _Quiet(sys.stdin, sys.stdout, False, False)
         self._shown: tuple[View, Size] | None = None
         self._gone = False
@@ -61,7 +66,12 @@ class Terminal:
         try:
             yield self
         finally:
-            screen.stop()
+            if not self._kept:
+                screen.stop()
+
+    def leave_as_it_is(self) -> None:
+        """Let what is drawn stand, and the terminal's settings, for a program that comes next."""
+        self._kept = True
 
     def _hung_up(self, number: int, frame: object) -> None:
         """The line broke, or the machine goes down: `keys` says so, so that work can end well."""
@@ -124,6 +134,9 @@ class Terminal:
 
         Not urwid's get_input: it keeps a lone Esc back until another key comes (5.1).
         """
+        if self._pressed:
+            codes, self._pressed = self._pressed, []
+            return codes
         try:
             ready, _, _ = select.select(self._screen.get_input_descriptors(), [], [], wait_s)
             return self._screen.get_available_raw_input() if ready else []

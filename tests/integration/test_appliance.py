@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from appliance import commit, diagnostics, self_test
+from appliance.readings import Worker
 from appliance.system import Completed, System
 from appliance.verb import Context, Result
 from appliance.verbs import named
@@ -52,10 +53,8 @@ class Here(System):
             self._node.worker.signal(signal.SIGHUP)
         return Completed(0, "", "")
 
-    def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
-        if argv[0].endswith("/supervisorctl"):
-            return Completed(0, "agent-proxy:worker-0 RUNNING pid 1, uptime 0:00:01\n", "")
-        return super().ask(argv, timeout_s=timeout_s)
+    def processes(self, socket: str, *, timeout_s: float = 5.0) -> tuple[Worker, ...]:
+        return (Worker("agent-proxy:worker-0", "RUNNING", "pid 1, uptime 0:00:01"),)
 
     def write(
         self, path: str, content: bytes, *, mode: int = 0o644, owner: str = "root:root"

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from appliance.places import CONF
+from appliance.readings import Worker
 from appliance.system import Completed, Fetched, System
 
 
@@ -50,6 +51,12 @@ class Machine(System):
         self, address: str, port: int, path: str, *, timeout_s: float = 5.0
     ) -> Fetched | None:
         return self.pages.get(path)
+
+    def processes(self, socket: str, *, timeout_s: float = 5.0) -> tuple[Worker, ...]:
+        """Return what the table says as `supervisorctl status` does: NAME STATE detail."""
+        done = self.ask(("supervisorctl", "status"))
+        rows = [line.split(None, 2) for line in done.out.splitlines() if done.code in (0, 3)]
+        return tuple(Worker(*(one.strip() for one in row)) for row in rows)
 
     def now(self) -> float:
         return self.time

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance import cli, commit
+from appliance import cli, commit, loading
 from appliance.plan import Plan, Write
 from appliance.verb import Verb
 from appliance.verbs import VERBS, named
@@ -39,6 +41,43 @@ def test_each_example_can_be_parsed(verb: Verb) -> None:
         words = shlex.split(command)
         assert words[0] == "agent-proxy-appliance"
         assert cli.parser().parse_args(words[1:]).verb is verb
+
+
+@pytest.mark.parametrize("word", sorted({verb.words[0] for verb in VERBS}))
+def test_a_word_loads_the_verbs_that_begin_with_it(word: str) -> None:
+    assert loading.beginning_with(word) == tuple(v for v in VERBS if v.words[0] == word)
+
+
+_LOADED = """
+import sys
+from appliance import cli
+try:
+    cli.main(sys.argv[1:])
+except SystemExit:
+    pass
+print(*sorted(name for name in sys.modules if name.startswith(("appliance.", "urwid", "yaml"))))
+"""
+
+
+def loaded(*words: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADED, *words],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_what_each_start_of_a_machine_runs_loads_little() -> None:
+    """All that there is takes seconds on an emulated processor, before anything is done."""
+    assert not loaded("--version") & {"appliance.verbs", "appliance.console", "appliance.facts"}
+    names = loaded("recover", "--boot", "--dry-run")
+    assert "appliance.commit" in names
+    assert not names & {"appliance.verbs", "appliance.console", "appliance.facts", "urwid", "yaml"}
+    names = loaded("first-boot", "status")
+    assert not names & {"appliance.verbs", "appliance.console", "appliance.menu", "urwid"}
 
 
 def test_no_secret_is_ever_an_argument() -> None:

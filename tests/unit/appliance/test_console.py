@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from appliance.effects import Run
 from appliance.errors import Refusal
 from appliance.plan import Plan, Write
 from appliance.screens import Menu, Text, Working
+from appliance.system import Fetched
 from appliance.verb import CONF, Argument, Context, Result, Values, Verb
 from appliance.verbs import VERBS, named
 from appliance.view import Size, View
@@ -133,6 +135,35 @@ def test_who_was_cut_off_is_asked_after_the_log_in(machine: Machine, key: str, s
     desk.keys_left = [key, *["enter"] * (key == "r")]
     until(console, lambda: said in desk.now)
     assert commit.waiting(machine) is None or key == "r"
+
+
+def resting(machine: Machine, *, ready: bool, rest_s: float = 0.0) -> tuple[Any, Desk]:
+    machine.pages["/status"] = Fetched(200, json.dumps({"ready": ready}).encode())
+    desk = Desk()
+    return Console(machine, CONF, desk, rest_s=rest_s), desk  # type: ignore[arg-type]
+
+
+def test_it_rests_where_all_is_well_and_says_of_when_its_screen_is(machine: Machine) -> None:
+    console, desk = resting(machine, ready=True)
+    assert console.run(), "it rests: its terminal is there"
+    assert "45BCEBB32AA9" not in desk.drawn[0], "it has not looked yet"
+    assert "as of 2026-09-21 14:13:20 UTC; looks again every 5 min, or when a key" in desk.now
+
+
+@pytest.mark.parametrize("what", ["fault", "change", "log-in", "key", "not set up"])
+def test_what_keeps_it_awake(machine: Machine, what: str) -> None:
+    console, desk = resting(machine, ready=what != "fault", rest_s=60.0 if what == "key" else 0.0)
+    if what == "change":
+        pending(machine)
+    if what == "not set up":
+        machine.remove(first_boot.COMPLETE)
+    console._show_first()
+    if what == "log-in":
+        console._carry_out(console._first.key("enter"))
+    assert not console._may_rest()
+    if what == "key":
+        console._touched -= 60.0
+        assert console._may_rest(), "nobody has pressed one for a minute"
 
 
 def test_the_first_screen_says_that_a_change_waits(machine: Machine) -> None:

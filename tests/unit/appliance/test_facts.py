@@ -81,7 +81,6 @@ def test_pages_that_are_none(tmp_path: Path) -> None:
 def test_texts_that_cannot_be_read_give_nothing() -> None:
     for text in ("", "{", "null", '"x"', "[1]"):
         assert readings.interfaces(text) == readings.routes(text) == ()
-    assert readings.workers("unix:///x refused connection\nerror: <class>\n") == ()
     assert readings.memory("MemTotal: many kB") is None
     assert readings.resolvers("\nnameserver\nsearch .\n#x") == ((), ())
     assert readings.properties('# A=1\nB="two words"\nC\n') == {"B": "two words"}

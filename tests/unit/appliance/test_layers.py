@@ -18,19 +18,19 @@ _VALUES = (
     "passwords answers_file answers migrations release"
 ).split()
 _WORLD = (
-    "owners system dry_run login facts overview journal commit reset self_test install arrivals "
-    "diagnosis diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle disk "
-    "answer_sources first_boot"
+    "owners pages system dry_run login facts overview journal commit reset self_test install "
+    "arrivals diagnosis diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle "
+    "disk answer_sources first_boot"
 ).split()
 _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "
     "firewall_verbs access_verbs machine_verbs renewal service_verbs certificate_verbs "
     "backup_verbs power_verbs diagnose_verbs first_boot_verbs trial upgrade upgrade_verbs "
-    "release_build verbs"
+    "release_build loading verbs"
 ).split()
 _CONSOLE = (
     "view effects screens entry form form_fields editor menu telling draft wizard makers work ends "
-    "terminal console cli_values cli"
+    "terminal rest console cli_values cli"
 ).split()
 _ORDER = _VALUES + _WORLD + _VERBS + _CONSOLE
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")

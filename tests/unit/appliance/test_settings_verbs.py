@@ -11,6 +11,7 @@ import pytest
 
 from appliance import cli, commit
 from appliance.places import CONF
+from appliance.readings import Worker
 from appliance.system import Completed
 from tests.unit.appliance.machines import Machine, recorded
 from tests.unit.authority import issue
@@ -57,14 +58,11 @@ def test_set_changes_one_line_and_waits(
 def test_a_worker_that_just_starts_is_waited_for(machine: Machine) -> None:
     """It has read the old file, and would never be told of the new one."""
     began = machine.up_s
-    line = "agent-proxy:worker-0 {}\n"
 
     class Starting(Machine):
-        def ask(self, argv: tuple[str, ...], *, timeout_s: float = 10.0) -> Completed:
-            if argv[-1] == "status" and "supervisorctl" in argv[0]:
-                state = "STARTING" if self.up_s < began + 5 else "RUNNING pid 1"
-                return Completed(0, line.format(state), "")
-            return super().ask(argv, timeout_s=timeout_s)
+        def processes(self, socket: str, *, timeout_s: float = 5.0) -> tuple[Worker, ...]:
+            state = "STARTING" if self.up_s < began + 5 else "RUNNING"
+            return (Worker("agent-proxy:worker-0", state),)
 
     starting = Starting(Path(machine.root), machine.answers)
     starting.pages = machine.pages

@@ -45,7 +45,7 @@ from appliance.answers_file import Values
 from appliance.errors import Problem, Problems, Refusal
 from appliance.model import Appliance
 from appliance.places import SERVICE_OWNER, Places
-from appliance.plan import Action, Plan, Write, joined
+from appliance.plan import Plan, Write, joined
 from appliance.system import System
 from proxy import certificates, chain
 
@@ -57,6 +57,9 @@ COMPLETE: Final = "/var/lib/agent-proxy/first-boot.complete"
 BEFORE: Final = "/etc/systemd/network/95-agent-proxy-first-boot.network"
 # Names the machine that the SSH host keys were made for.
 _HOST_KEYS: Final = "/var/lib/agent-proxy/host-keys"
+# What every SSH of the last ten years knows. No RSA: its primes are looked for as long as chance
+# will have it, half a minute at times on an emulated processor, while agents wait.
+_HOST_KEY_KINDS: Final = ("ed25519", "ecdsa")
 _SIZE: Final = "/run/agent-proxy/size.env"
 _STEPS: Final = ("identity", "disk", "answers", "settings", "complete")
 _CERTIFICATE_DAYS: Final = 396
@@ -165,7 +168,9 @@ def _identity(system: System, progress: Callable[[str], None]) -> Step:
         for name in system.list("/etc/ssh"):
             if name.startswith("ssh_host_"):
                 system.remove(f"/etc/ssh/{name}")
-        _do(system, "ssh-keygen", "-A")
+        for kind in _HOST_KEY_KINDS:
+            path = f"/etc/ssh/ssh_host_{kind}_key"
+            _do(system, "ssh-keygen", "-q", "-t", kind, "-N", "", "-f", path)
         system.write(_HOST_KEYS, machine.encode())
     return Step(1, "identity", "done", f"machine {machine}")
 
@@ -195,7 +200,9 @@ def _judged(system: System, conf: str, found: answer_sources.Found) -> Answers:
         raise Problems([Problem("answers", "", "none were found", remedy)])
     if found.hostname:
         values.setdefault("hostname", found.hostname)
-    zones = system.ask(("timedatectl", "list-timezones")).out.split()
+    # A program more is started only for who wants to know.
+    asked = "time.timezone" in values
+    zones = system.ask(("timedatectl", "list-timezones")).out.split() if asked else []
     around = Surroundings(
         cards=readings.interfaces(system.ask(("ip", "-j", "-d", "addr")).out),
         timezones=frozenset([*zones, "Etc/UTC"]),
@@ -234,18 +241,21 @@ def _plan(system: System, conf: str, judged: Answers) -> Plan:
     if judged.password:
         content = passwords.content(judged.password)
         own.append(Write(passwords.PATH, content, 0o600, secret=True))
-    size_of = Action(("systemctl", "daemon-reload"), "letting systemd read its files again")
+    # What the installation has put in place already costs a start of the machine nothing.
+    topics = []
+    if wanted.syslog != now.syslog:
+        topics.append(syslog.plan(now.syslog, wanted.syslog, places))
+    if wanted.updates != now.updates:
+        topics.append(updates.plan(wanted.updates))
     return joined(
         "first boot",
         Plan("own", tuple(own), (BEFORE,) if wanted.network.interfaces else ()),
         network.plan(now.network, wanted.network, hostname),
         timekeeping.plan(now.time, wanted.time, ""),
         access.plan(now.access, wanted.access),
-        syslog.plan(now.syslog, wanted.syslog, places),
-        updates.plan(wanted.updates),
+        *topics,
         firewall.plan(judged.settings, wanted),
         proxy_setup.plan("proxy.ini", places, judged.text, None, judged.settings, ()),
-        Plan("systemd", actions=(size_of,)),
     )
 
 

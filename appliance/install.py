@@ -20,7 +20,7 @@ import json
 import sys
 from typing import Final
 
-from appliance import firewall
+from appliance import firewall, updates
 from appliance.errors import Refusal
 from appliance.model import Appliance
 from appliance.plan import rendered
@@ -155,8 +155,9 @@ def _first_settings(system: System, release: str) -> None:
     if system.entry(_SET_UP) is None:
         lines = ["[Match]", "Type=ether", "", "[Network]", "DHCP=yes"]
         system.write(_BEFORE, rendered(lines))
-    if system.read(firewall.PATH) is None:
-        for write in firewall.render(None, Appliance()):
+    first = Appliance()
+    for write in (*firewall.render(None, first), *updates.render(first.updates)):
+        if system.read(write.path) is None:
             system.write(write.path, write.content, mode=write.mode, owner=write.owner)
 
 

@@ -17,14 +17,13 @@ from gevent.pywsgi import WSGIServer
 
 from proxy import __version__, lookout, metrics, siblings
 from proxy.listener import open_listener
+from proxy.local import WATCHDOG_FILE
 from proxy.settings import digest
 
 if TYPE_CHECKING:
     from proxy.worker import Worker
 
 _BACKLOG: Final = 64
-WATCHDOG_FILE: Final = "watchdog.json"
-"""In the run directory: what the watchdog did."""
 
 Start: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import http.client
 import socket
+from typing import Final
+
+WATCHDOG_FILE: Final = "watchdog.json"
+"""In the run directory: what the watchdog did."""
 
 
 class LocalConnection(http.client.HTTPConnection):

@@ -33,11 +33,10 @@ import gevent
 from gevent.event import Event
 
 from proxy import configuration, handover, logs
-from proxy.admin import WATCHDOG_FILE
 from proxy.errors import ConfigurationProblems
 from proxy.handover import Handover, Set
 from proxy.health import Action, Health, Seen
-from proxy.local import LocalConnection
+from proxy.local import WATCHDOG_FILE, LocalConnection
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)

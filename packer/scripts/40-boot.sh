@@ -23,6 +23,10 @@ umount /boot/efi
 
 say "Nothing at a start that nobody needs"
 systemctl --quiet mask grub-common.service e2scrub_reap.service e2scrub_all.timer
+# File systems to look into the kernel with, or to hang others on: a program or two for each.
+systemctl --quiet mask sys-kernel-config.mount sys-kernel-debug.mount sys-kernel-tracing.mount \
+    sys-fs-fuse-connections.mount dev-hugepages.mount modprobe@configfs.service \
+    modprobe@fuse.service modprobe@drm.service systemd-pstore.service modprobe@efi_pstore.service
 
 say "AppArmor: profiles of what is here, compiled, so that no start has to"
 # Debian's are for some hundred programs, browsers most of them. dpkg does not bring back what an

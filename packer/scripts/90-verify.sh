@@ -51,7 +51,7 @@ for module in atm can dccp firewire-core rds sctp tipc cramfs freevxfs hfs hfspl
     assert "module $module" is_refused "$module"
 done
 for word in apparmor=1 security=apparmor audit=1 audit_backlog_limit=8192 lockdown=integrity \
-    slab_nomerge init_on_alloc=1 page_alloc.shuffle=1 vsyscall=none rng_core.default_quality \
+    slab_nomerge init_on_alloc=1 page_alloc.shuffle=1 vsyscall=none transparent_hugepage=never rng_core.default_quality \
     net.ifnames=0 console=ttyS0 root=LABEL=rootfs; do
     assert "kernel line has $word" holds /boot/grub/grub.cfg "linux.*[[:space:]]$word"
 done

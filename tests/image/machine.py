@@ -139,6 +139,17 @@ class Machine:
         subprocess.run(["qemu-img", "resize", "-q", str(self.disk), f"{gib}G"], check=True)
 
     @property
+    def is_on(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def processor_s(self) -> float:
+        """Return how long QEMU had a processor since it was started; a busy host changes little."""
+        assert self._process is not None
+        words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    @property
     def shell(self) -> Shell:
         """A root's shell, of a machine that was started with one."""
         assert self._shell is not None

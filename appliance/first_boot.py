@@ -49,7 +49,7 @@ from appliance.plan import Plan, Write, joined
 from appliance.system import System
 from proxy import certificates, chain
 
-__all__ = ["COMPLETE", "STATE", "State", "Step", "run", "size", "state"]
+__all__ = ["COMPLETE", "STATE", "State", "Step", "run", "state"]
 
 STATE: Final = "/var/lib/agent-proxy/first-boot.json"
 COMPLETE: Final = "/var/lib/agent-proxy/first-boot.complete"
@@ -60,13 +60,8 @@ _HOST_KEYS: Final = "/var/lib/agent-proxy/host-keys"
 # What every SSH of the last ten years knows. No RSA: its primes are looked for as long as chance
 # will have it, half a minute at times on an emulated processor, while agents wait.
 _HOST_KEY_KINDS: Final = ("ed25519", "ecdsa")
-_SIZE: Final = "/run/agent-proxy/size.env"
 _STEPS: Final = ("identity", "disk", "answers", "settings", "complete")
 _CERTIFICATE_DAYS: Final = 396
-_WORKERS_MINIMUM: Final = 2  # one hands its sockets to the other when it is restarted
-# Below this supervisord does not start. Workers raise their own limit as far as they may, and say
-# what does not fit: a node with fewer connections is better than one that stays down.
-_DESCRIPTORS: Final = 1024
 
 StepState = Literal["to do", "done", "waits", "failed"]
 
@@ -122,7 +117,6 @@ def run(
     that were `given`.
     """
     if system.entry(COMPLETE) is not None:
-        size(system)
         return state(system)
     done = [_identity(system, progress), _disk(system, progress)]
     try:
@@ -140,22 +134,9 @@ def run(
     if found.password_from:
         password(found.password_from, "saved_password")
     system.write(COMPLETE, b"")
-    size(system)
     done.append(Step(5, "complete", "done"))
     _do(system, "systemctl", "start", "--no-block", "agent-proxy.service")
     return _kept(system, done, found.source, ())
-
-
-def size(system: System) -> None:
-    """Write how many workers the service has on this machine, and what supervisord asks for."""
-    text = (system.read("/proc/cpuinfo") or b"").decode(errors="replace")
-    cores = sum(line.startswith("processor") for line in text.splitlines())
-    lines = [
-        f"AGENT_PROXY_WORKERS={max(_WORKERS_MINIMUM, cores)}",
-        f"AGENT_PROXY_MINFDS={_DESCRIPTORS}",
-        "",
-    ]
-    system.write(_SIZE, "\n".join(lines).encode())
 
 
 def _identity(system: System, progress: Callable[[str], None]) -> Step:

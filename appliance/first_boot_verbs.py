@@ -1,7 +1,7 @@
 """The verbs of the first boot.
 
 Shell. Neighbours: `first_boot` does it, `verbs` lists these; agent-proxy-first-boot.service runs
-`first-boot run --unattended` at every start, the console's wizard `first-boot run` with answers.
+`first-boot run --unattended` until it is complete, the wizard `first-boot run` with answers.
 """
 
 from __future__ import annotations

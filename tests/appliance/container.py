@@ -157,8 +157,12 @@ class Machine:
         assert self._process is not None
         if self._process.poll() is not None:
             raise AssertionError(f"{self.name} went down: {self.screen[-1500:]}")
-        state = self.try_run("systemctl", "show", "-P", "ActiveState", _LAST_UNIT).stdout.strip()
-        return state in ("active", "failed")
+        asked = ("-P", "ActiveState", "-P", "ConditionTimestampMonotonic", _LAST_UNIT)
+        said = self.try_run("systemctl", "show", *asked).stdout.split()
+        # Once a machine is set up it is only looked at whether it is.
+        return said[:1] in (["active"], ["failed"]) or (
+            said[:1] == ["inactive"] and said[1:] not in ([], ["0"])
+        )
 
     @property
     def leader(self) -> int:

@@ -65,6 +65,20 @@ def test_the_apparmor_profile_is_one() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(("processors", "workers"), [(1, 2), (2, 2), (8, 8)])
+def test_a_worker_for_each_processor_and_two_at_least(
+    tmp_path: Path, processors: int, workers: int
+) -> None:
+    text = (_FILES / "etc/systemd/system/agent-proxy.service.d/appliance.conf").read_text()
+    found = re.search(r"^ExecStartPre=\+/bin/sh -c '(.*)'$", text, re.M)
+    assert found is not None
+    script = found[1].replace("$$", "$").replace("/run/agent-proxy", str(tmp_path))
+    (tmp_path / "nproc").write_text(f"#!/bin/sh\necho {processors}\n")
+    (tmp_path / "nproc").chmod(0o755)
+    subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}, check=True)
+    assert (tmp_path / "size.env").read_text() == f"AGENT_PROXY_WORKERS={workers}\n"
+
+
 def test_getty_gives_way_to_the_console() -> None:
     for name in ("getty@.service", "serial-getty@.service"):
         link = _FILES / "etc/systemd/system" / name

@@ -39,7 +39,6 @@ def prepared(folder: Path) -> None:
     machine.write("/etc/machine-id", b"0123456789abcdef0123456789abcdef\n")
     machine.write(CONF, (_ROOT / "conf" / "proxy.ini").read_bytes(), mode=0o640)
     machine.write(first_boot.BEFORE, b"dhcp")
-    machine.write("/proc/cpuinfo", b"processor\t: 0\nprocessor\t: 1\nprocessor\t: 2\n")
 
 
 def nothing(host: str, path: str) -> bytes:
@@ -60,8 +59,6 @@ def test_with_answers_it_is_complete(machine: Machine) -> None:
     assert passwords.matches("correct horse battery", machine.read(passwords.PATH))
     assert machine.ran[-1] == "systemctl start --no-block agent-proxy.service"
     assert machine.entry(first_boot.BEFORE) is None
-    size = (machine.read("/run/agent-proxy/size.env") or b"").decode().splitlines()
-    assert size == ["AGENT_PROXY_WORKERS=3", "AGENT_PROXY_MINFDS=1024"]
 
 
 def test_host_keys_of_an_image_are_replaced_once(machine: Machine) -> None:
@@ -87,7 +84,7 @@ def test_secrets_are_for_the_proxy_only(machine: Machine) -> None:
     assert secret.decode() not in kept and "correct horse" not in kept
 
 
-def test_once_more_does_nothing_but_the_size(machine: Machine) -> None:
+def test_once_more_does_nothing(machine: Machine) -> None:
     first_boot.run(machine, CONF, given=_GIVEN, get=nothing)
     machine.ran.clear()
     before = machine.content()

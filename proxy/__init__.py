@@ -29,7 +29,8 @@ One kind of I/O each:
     lease         a connected, verified socket for one exchange; the only file that knows urllib3
     upstream      leases from the platform's addresses; `agents` from agents and peers
     relay         one exchange; `tunnel` what follows a 101
-    outlet        where lines of a log go, without waiting for their reader
+    outlet        where lines of a log go, without waiting for their reader; `rotation` is loaded
+                  by that reader, supervisord
     telemetry     counters, recent errors, one access-log line per exchange; `logs` the events,
                   `metrics` the counters as Prometheus reads them
     places        how many connections each zone and source may hold, and holds
@@ -48,7 +49,8 @@ Put together:
                   `listener` opens them, `handover` passes them on, `admin` shows all,
                   `lookout` compares what the workers have seen,
                   `cautions` what is dangerous
-    watchdog      replaces workers that hang or grow; `health` decides, `local` asks
+    watchdog      replaces workers that hang or grow; `health` decides, `local` asks, `revival`
+                  starts what supervisord has given up
     check         is the node ready; `check_listeners`, `check_networks`, `check_upstream` its parts
     verbs, certificate_verbs, status_text, arguments, cli, __main__
                   the command line

@@ -1,7 +1,8 @@
 """Looks after the workers of this node: one process beside them, started by supervisord.
 
 Shell. Neighbours: `health` decides, `handover` moves listening sockets, `admin` of each worker
-is asked, and shows what was done here. docs/decisions/007-watchdog.md has what was rejected.
+is asked, and shows what was done here; `revival` starts what supervisord has given up.
+docs/decisions/007-watchdog.md has what was rejected.
 
 Every second each worker is asked over its UNIX socket whether it lives; the kernel says who
 should answer (SO_PEERCRED), also of a process that cannot. While a worker answers, copies of its
@@ -37,6 +38,7 @@ from proxy.errors import ConfigurationProblems
 from proxy.handover import Handover, Set
 from proxy.health import Action, Health, Seen
 from proxy.local import WATCHDOG_FILE, LocalConnection
+from proxy.revival import Revival
 from proxy.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Watchdog:
         self._counts: Counter[tuple[int, str]] = Counter()
         self._last: list[dict[str, Any]] = []
         self._health = Health(*_limits(settings))
+        self._revival = Revival()
         self._handover = Handover(self._run_dir, None, self._decline, self._release, lambda: {})
         logs.start(settings.log.level, settings.log.format, "watchdog")
 
@@ -90,7 +93,7 @@ class Watchdog:
         _log.info("the watchdog is up")
         while not self._ending:
             self._look.clear()
-            self._round()
+            self._revival.attend(self._round())
             logs.flush()
             self._look.wait(_EVERY_S)
         self._handover.close()
@@ -113,8 +116,8 @@ class Watchdog:
         logs.start(settings.log.level, settings.log.format, "watchdog")
         _log.info("the watchdog has read its configuration again")
 
-    def _round(self) -> None:
-        """Look at all workers at once, and help those that need it."""
+    def _round(self) -> list[int]:
+        """Look at all workers at once, and help those that need it; return which answer."""
         numbers = _numbers(self._run_dir)
         looks = [gevent.spawn(self._see, number) for number in numbers]
         gevent.joinall(looks)
@@ -124,6 +127,7 @@ class Watchdog:
         for action in self._health.judge(time.monotonic(), seen):
             self._act(action)
         self._write_state(seen)
+        return [one.number for one in seen if one.answers]
 
     def _see(self, number: int) -> Seen:
         path = os.path.join(self._run_dir, f"worker-{number}.sock")

@@ -145,6 +145,34 @@ def test_full_disk_stops_nobody_and_logging_goes_on_after(
         subprocess.run(["umount", "--lazy", str(log)], check=True)
 
 
+def test_log_that_cannot_be_rotated_is_read_on(served: Supervised, agents: Agents) -> None:
+    """supervisord closed the channel for good when a rename failed: lines were lost until the
+    worker was replaced."""
+    log = served.var / "log"
+    for number in (0, 1):
+        with open(log / f"access-{number}.log", "wb") as file:
+            file.truncate(50 * 1024 * 1024 - 100)  # one more line, and it is full
+        (log / f"access-{number}.log.9").touch()
+        (log / f"access-{number}.log.10" / "in the way").mkdir(parents=True)
+    served.start()
+    before = [served.pid("worker-0"), served.pid("worker-1")]
+    agents.ask(MANY)
+    eventually(lambda: lines(served) > agents.answered - 600, "what filled it is lost, no more")
+    already = agents.answered
+    agents.ask(100)
+    eventually(lambda: served.log("access-0").count("\0") == 0, "it begins anew")
+    time.sleep(2)  # lines are written a second after the exchange at the latest
+    there = lines(served)
+    agents.ask(100)
+    eventually(lambda: lines(served) == there + 100, "every line since is there")
+    assert there > already - 600
+    said = (log / "supervisord.out").read_text()
+    assert "access-0.log cannot be rotated: Is a directory; it begins anew" in said
+    assert "uncaptured python exception" not in served.log("supervisord")
+    assert [served.pid("worker-0"), served.pid("worker-1")] == before
+    assert event(served, "access_log_lost") == 0
+
+
 def test_log_directory_that_is_gone_stops_nobody_and_a_worker_starts_when_it_is_back(
     served: Supervised, agents: Agents
 ) -> None:
@@ -159,9 +187,11 @@ def test_log_directory_that_is_gone_stops_nobody_and_a_worker_starts_when_it_is_
     for _ in range(20):
         assert fresh.ask(GET).status == 200, "the other worker serves"
     fresh.close()
-    time.sleep(3)
+    eventually(served.supervision.failed, "supervisord has given it up", 60)
     Path(log).mkdir()
     began = time.monotonic()
-    eventually(served.is_complete, "both workers are ready again", 30)
+    eventually(served.is_complete, "both workers are ready again, and nobody said start", 90)
     print(f"complete {time.monotonic() - began:.1f} s after the directory was back")
     assert (log / "worker-0.log").exists() and (moved / "worker-0.log").exists()
+    said = (moved / "watchdog.log").read_text()
+    assert "worker-0 was given up: " in said and "ENOENT" in said

@@ -22,11 +22,11 @@ _PURE = (
 _INPUT_OUTPUT = (
     "configuration memory deadline places descriptors duplicates local siblings interfaces stream "
     "accepted dialled tls chain certificates outcome probe resolver lease upstream agents "
-    "outlet telemetry metrics logs relay tunnel"
+    "outlet rotation telemetry metrics logs relay tunnel"
 ).split()
 _COMPOSITION = (
     "node own voice introduction connection listener handover entrances lookout cautions admin "
-    "watchdog worker status_text check_upstream check_listeners check_networks check verbs "
+    "revival watchdog worker status_text check_upstream check_listeners check_networks check verbs "
     "certificate_verbs arguments cli __main__"
 ).split()
 _ORDER = _PURE + _INPUT_OUTPUT + _COMPOSITION

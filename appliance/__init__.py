@@ -42,8 +42,8 @@ Diagnosis, each outcome with a remedy:
     access_log    the proxy's access log as values
     arrivals      who tries to reach the port, seen on the wire
     diagnosis     what the parts share, and the words of a firewall ticket
-    diagnose_machine, diagnose_network, diagnose_arrivals
-                  the questions: to the machine, outwards, inwards
+    diagnose_machine, diagnose_network, diagnose_logs, diagnose_arrivals
+                  the questions: to the machine, outwards, to the log collector, inwards
     diagnostics   all of them, and those of proxy's `check`, within one deadline
     bundle        what support may see, by allow-list; `scrub` takes secrets out of logs
 
@@ -76,7 +76,7 @@ The console, in front of the same verbs:
     terminal      draws and reads keys; the only file that knows the toolkit
     rest          waits for a key in its place while nobody is there
     console       the stack of screens; carries out what they ask for
-    cli_values, cli
+    cli_values, interruption, cli
                   the command agent-proxy-appliance
 
 The path of one change, `network set`:

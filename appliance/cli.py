@@ -1,13 +1,14 @@
 """`agent-proxy-appliance`: every verb as a command, with --help, --json and --dry-run.
 
 Shell; the only file that prints. Neighbours: `loading` has the verbs of one word, `verbs` all,
-`cli_values` reads what was typed. Exit codes as those of agent-proxy: 0 well, 1 failed or refused,
-2 wrong values.
+`cli_values` reads what was typed, `interruption` is what Ctrl-C comes to. Exit codes as those of
+agent-proxy: 0 well, 1 failed or refused, 2 wrong values; and 130, stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -18,16 +19,19 @@ from typing import Any, Final
 from appliance import audit, cli_values, loading, work
 from appliance.dry_run import DryRun
 from appliance.errors import Problem, Problems, Refusal, cause
+from appliance.interruption import Interruption, to_nowhere
 from appliance.system import System
 from appliance.verb import CONF, Context, Result, Verb
 from proxy import __version__
 
 __all__ = ["main", "parser"]
 
+_STOPPED: Final = 130
 _WIDTH: Final = 79  # of the smallest terminal there is
 _EPILOG: Final = """\
 exit codes:
   0  well    1  something failed, or was refused    2  a value or the command is wrong
+  130  stopped by Ctrl-C: nothing was changed, or what was begun was taken back
 
 Passwords and keys are typed unseen or come from a file, never from the command line.
 `agent-proxy-appliance VERB --help` has examples of each verb."""
@@ -124,23 +128,28 @@ def main(argv: list[str] | None = None, system: System | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     parsed = parser(words).parse_args(words)
     verb: Verb = parsed.verb
+    interruption = Interruption(verb.endures)
     try:
-        return _run(verb, parsed, system)
+        code = _run(verb, parsed, system, interruption)
+        return _STOPPED if code and interruption.asked else code
     except Problems as problems:
         _complain(parsed.json, problems.problems)
         return 2
     except Refusal as refusal:
-        return _refused(parsed.json, str(refusal))
+        code = _refused(parsed.json, str(refusal))
+        return _STOPPED if interruption.asked else code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        to_nowhere()
         return 1
     except OSError as error:
         return _refused(parsed.json, cause(error))
     except KeyboardInterrupt:
-        return 130
+        return _STOPPED
 
 
-def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
+def _run(
+    verb: Verb, parsed: argparse.Namespace, system: System | None, interruption: Interruption
+) -> int:
     dry = verb.changes and parsed.dry_run
     if verb.changes and not dry and system is None and os.geteuid() != 0:
         raise Refusal(f"`{verb.name}` changes this machine: run it as root (sudo)")
@@ -149,12 +158,16 @@ def _run(verb: Verb, parsed: argparse.Namespace, system: System | None) -> int:
         _ask(verb)
     base = system or System()
     acting = DryRun(base) if dry else base
-    show: Callable[[str], None] = _progress if not parsed.json else lambda line: None
+    progress = _steady_progress if verb.changes else _progress
+    show: Callable[[str], None] = progress if not parsed.json else lambda line: None
+    stop, endures = interruption.stop, interruption.begin_to_endure
+    context = Context(acting, parsed.conf, acting.now, show, stop, endures)
     try:
-        result = verb.run(Context(acting, parsed.conf, acting.now, show), values)
+        with interruption.heeded() if verb.changes and not dry else contextlib.nullcontext():
+            result = verb.run(context, values)
     except (Problems, Refusal, OSError):
         # Without its values: one that was refused may be a secret in the wrong place.
-        _audit(base, verb, {}, "refused", dry=dry)
+        _audit(base, verb, {}, "stopped" if interruption.asked else "refused", dry=dry)
         raise
     _audit(base, verb, values, "failed" if result.code else "done", dry=dry, result=result)
     would = work.would(acting) if isinstance(acting, DryRun) else []
@@ -216,6 +229,13 @@ def _error(line: str) -> None:
 
 def _progress(line: str) -> None:
     print(_visible(line), flush=True)
+
+
+def _steady_progress(line: str) -> None:
+    try:
+        _progress(line)
+    except OSError:  # `| head`, or a terminal that is gone: no reason to leave a change half done
+        to_nowhere()
 
 
 def _document(content: Any) -> None:

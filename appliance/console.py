@@ -12,6 +12,7 @@ import os
 import threading
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Final
 
 from appliance import audit, draft, ends, facts, login, makers, menu, rest, wizard
@@ -19,7 +20,7 @@ from appliance.editor import Editor, Fault
 from appliance.effects import Back, Effect, Forget, Open, Repaint, Run, Screen, Submit
 from appliance.entry import First, Login
 from appliance.errors import Problems, Refusal
-from appliance.form import Form
+from appliance.form import Field, Form
 from appliance.screens import Menu, Question, Text, Working
 from appliance.system import System
 from appliance.terminal import Terminal
@@ -97,6 +98,10 @@ class Console:
             self._work = None
         try:
             self._drafts.let_go(self._edited())
+            form = self._filled()
+            if form is not None and form.origin is not None:
+                what, of = form.origin
+                draft.keep_form(self._system, form, what, of.name if what == "verb" else of)
         except OSError:
             traceback.print_exc()  # a full disk: nobody can be logged in for ever for that
         self._stack = [self._first]
@@ -122,6 +127,7 @@ class Console:
         left_s = self._left_s()
         if left_s <= _WARN_S:
             kept = "; the edited proxy.ini is kept" if self._edited() else ""
+            kept = kept or ("; what is typed is kept, but for secrets" if self._filled() else "")
             view = noted(view, f" Log-out in {max(0, left_s):.0f} s{kept}. Any key: stay")
         self._terminal.draw(view, size)
 
@@ -166,6 +172,11 @@ class Console:
         """Return the editor whose text must not be lost."""
         editors = (one for one in self._stack if isinstance(one, Editor) and one.is_kept)
         return next(editors, None)
+
+    def _filled(self) -> Form | None:
+        """Return the form that somebody has begun to fill in; not one that is open to everybody."""
+        forms = (one for one in reversed(self._stack) if isinstance(one, Form) and one.origin)
+        return next((one for one in forms if any(map(_is_typed, one.fields))), None)
 
     def _keep_draft(self, now: float) -> None:
         edited = self._edited()
@@ -219,17 +230,27 @@ class Console:
         context = Context(self._system, self._conf)
         try:
             made = makers.screen(effect, context)
+            if isinstance(effect.of, draft.FormDraft):
+                draft.drop(self._system, effect.of.path)  # it is kept again when it is left again
         except Problems as problems:
-            made = Text("Not now", [menu.pointed(str(one)) for one in problems.problems])
+            self._refuse(map(str, problems.problems))
+            return
         except (Refusal, OSError) as refusal:
-            made = Text("Not now", [menu.pointed(str(refusal))])
+            self._refuse([f"{refusal}."])
+            return
         if isinstance(made, Run):
             self._begin(made)
             return
         if effect.what == "draft":
-            self._drafts.take(effect.of)
+            if isinstance(effect.of, draft.Draft):
+                self._drafts.take(effect.of)
             self._stack.pop()
+        elif isinstance(made, Form) and effect.what != "login":
+            made.origin = effect  # before the log-in anybody could read what was typed
         self._stack.append(made)
+
+    def _refuse(self, why: Iterable[str]) -> None:
+        self._stack.append(Text("Not now", [menu.pointed(one) for one in why]))
 
     def _submitted(self, effect: Submit) -> None:
         asked = self._stack[-1]
@@ -323,6 +344,10 @@ class Console:
         if work.verb.name == "confirm":
             self._drafts.confirmed()
         self._offered = self._offered and work.verb.name != "rollback"
+
+
+def _is_typed(field: Field) -> bool:
+    return field.is_changed and not field.secret
 
 
 def _run(context: Context, values: Values) -> Result:

@@ -67,9 +67,10 @@ def _bundle(context: Context, values: Values) -> Result:
     except OSError as error:
         raise Refusal(f"{path} cannot be written: {error.strerror}") from error
     sizes = {file: len(content) for file, content in sorted(files.items())}
-    lines = [f"{size:>9}  {file}" for file, size in sizes.items()]
-    lines.append(f"{path} holds these; no secret, key, body or query is in it.")
-    return Result(tuple(lines), {"file": path, "files": sizes})
+    for file, size in sizes.items():
+        context.progress(f"{size:>9}  {file}")
+    line = f"{path} holds these files; no secret, key, body or query is in it."
+    return Result((line,), {"file": path, "files": sizes})
 
 
 VERBS: Final = (

@@ -1,8 +1,9 @@
-"""Drafts of proxy.ini: what somebody was editing when the console logged out, or the line broke.
+"""Drafts: what somebody was typing when the console logged out, or the line broke.
 
-Shell by its system. Neighbours: `editor` has the text, `console` keeps and offers it. A draft may
-hold secrets, as proxy.ini may: nobody but root reads it. Each console that edits keeps its own, so
-that two of them do not write over each other.
+Shell by its system. Neighbours: `editor` and `form` have it, `console` keeps and offers it. A draft
+of proxy.ini may hold secrets, as that may: nobody but root reads it. Each console that edits keeps
+its own, so that two of them do not write over each other. It is kept while it is edited, since an
+hour may be in it; a form is kept when it is left, without what is typed unseen.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ import json
 from typing import Any, Final, NamedTuple
 
 from appliance.editor import Editor
+from appliance.form import Form
 from appliance.places import STATE
 from appliance.system import System
 
-__all__ = ["Draft", "Keeper", "drop", "keep", "newest"]
+__all__ = ["Draft", "FormDraft", "Keeper", "drop", "keep", "keep_form", "newest"]
 
 _EVERY_S: Final = 2.0  # as much may be lost with the line, or the power
 _FOLDER: Final = f"{STATE}/drafts"
@@ -34,16 +36,41 @@ class Draft(NamedTuple):
         return self.base == _digest(text)
 
 
+class FormDraft(NamedTuple):
+    """What was typed into the form that effects.Open(what, of) makes; a verb is its name."""
+
+    path: str
+    title: str
+    what: str
+    of: str
+    values: dict[str, str]
+    when: float
+
+
 def keep(system: System, path: str, text: str, base: str) -> str:
     """Write a draft, to `path` or, if that is empty, to a new place; return it. Raises: OSError."""
     path = path or _place(system)
-    document = {"text": text, "base": _digest(base), "when": system.now()}
-    system.folder(_FOLDER, mode=0o700)
-    system.write(path, json.dumps(document).encode(), mode=0o600)
+    _write(system, path, {"text": text, "base": _digest(base)})
     return path
 
 
-def newest(system: System) -> Draft | None:
+def keep_form(system: System, form: Form, what: str, of: str) -> bool:
+    """Write what was typed into a form, if that is anything but secrets. Raises: OSError."""
+    values = {one.place: one.text for one in form.fields if one.is_changed and not one.secret}
+    if values:
+        document = {"form": values, "title": form.title, "what": what, "of": of}
+        _write(system, _place(system), document)
+    return bool(values)
+
+
+def _write(system: System, path: str, document: dict[str, Any]) -> None:
+    # Any: what JSON can hold.
+    system.folder(_FOLDER, mode=0o700)
+    content = json.dumps({**document, "when": system.now()}).encode()
+    system.write(path, content, mode=0o600)
+
+
+def newest(system: System) -> Draft | FormDraft | None:
     """Return the draft that was written last."""
     return max(_all(system), key=lambda one: one.when, default=None)
 
@@ -106,15 +133,18 @@ def _place(system: System) -> str:
     return min(paths, key=lambda path: taken.get(path, 0.0))
 
 
-def _all(system: System) -> list[Draft]:
+def _all(system: System) -> list[Draft | FormDraft]:
     found = (_read(system, f"{_FOLDER}/{name}") for name in system.list(_FOLDER))
     return [one for one in found if one is not None]
 
 
-def _read(system: System, path: str) -> Draft | None:
+def _read(system: System, path: str) -> Draft | FormDraft | None:
     try:
         # Any: JSON of ours.
         kept: dict[str, Any] = json.loads(system.read(path) or b"")
+        if "form" in kept:
+            title, what, of = (str(kept[name]) for name in ("title", "what", "of"))
+            return FormDraft(path, title, what, of, dict(kept["form"]), float(kept["when"]))
         return Draft(path, str(kept["text"]), str(kept["base"]), float(kept["when"]))
     except (ValueError, KeyError, TypeError):
         return None

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance import commit, menu, overview, settings_verbs, telling, wizard
-from appliance.draft import Draft
+from appliance.draft import Draft, FormDraft
 from appliance.effects import Back, Forget, Open, Run, Screen
 from appliance.errors import Problems, Refusal
 from appliance.facts import Facts
@@ -83,8 +83,8 @@ def told(work: Work, system: System) -> Screen:
     data = result.data if isinstance(result.data, dict) else {}
     if data.get("confirmWithinSeconds"):
         return countdown(str(data["title"]), telling.after(result.lines), system)
-    lines = result.lines if "differences" in data else (*work.lines, *result.lines)
-    shown = [menu.pointed(line) for line in telling.after(lines)]
+    steps = [] if "differences" in data else work.lines
+    shown = [menu.pointed(line) for line in telling.with_steps(result.lines, steps)]
     big = work.verb.name == "platform register-info"
     return Text(title, shown or ["Done."], big=big)
 
@@ -129,21 +129,28 @@ def is_well(system: System, found: Facts) -> bool:
     return wizard.is_set_up(system) and serves and waits is None and not damage
 
 
-def offer(kept: Draft, context: Context) -> Menu:
+def offer(kept: Draft | FormDraft, context: Context) -> Menu:
     """Return what asks about a draft that was left."""
     stamp = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(kept.when))
-    about = [f"A draft of proxy.ini is kept: somebody edited it until {stamp}, and was logged out."]
-    try:
-        same = kept.began_with(settings_verbs.text_of(context))
-    except Refusal:
-        same = False
-    if not same:
+    title, about = (
+        "Draft of proxy.ini",
+        [f"A draft of proxy.ini is kept: somebody edited it until {stamp}, and was logged out."],
+    )
+    if isinstance(kept, FormDraft):
+        title = f"Left half-way: {kept.title}"
+        about = [f"Somebody filled in this form until {stamp}, and was logged out."]
+    elif not _began_with(kept, context):
         about.append("proxy.ini was changed since. The difference will show what of that is lost.")
     entries = (
-        Entry(
-            "Open", "go on editing it; nothing is applied before you say so", Open("draft", kept)
-        ),
+        Entry("Open", "go on with it; nothing is applied before you say so", Open("draft", kept)),
         Entry("Later", "leave it: you are asked again at the next log-in", Back()),
         Entry("Discard", "remove the draft for good", Forget(kept.path)),
     )
-    return Menu("Draft of proxy.ini", entries, about=about, back="Esc later")
+    return Menu(title, entries, about=about, back="Esc later")
+
+
+def _began_with(kept: Draft, context: Context) -> bool:
+    try:
+        return kept.began_with(settings_verbs.text_of(context))
+    except Refusal:
+        return False

@@ -89,6 +89,7 @@ class Form:
     tried: bool = False  # somebody wanted to go on: what is missing is shown, too
     about: str = ""
     others: Sequence[str] = ()  # what was refused and is of no field
+    origin: Open | None = None  # what made it, and makes it again; None: nobody could go on with it
 
     def view(self, size: Size) -> View:
         width = max((len(one.label) for one in self.fields), default=0)

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from appliance import facts, form_fields, keeping, login, menu, proxy_setup, settings_verbs, wizard
+from appliance.draft import FormDraft
 from appliance.editor import Editor, Fault
 from appliance.effects import Back, Effect, Open, Run, Screen
 from appliance.entry import Login
-from appliance.errors import Problems
+from appliance.errors import Problems, Refusal
 from appliance.form import Field, Form
 from appliance.model import Interface
 from appliance.screens import Entry, Menu
 from appliance.verb import Context, Verb
-from appliance.verbs import named
+from appliance.verbs import VERBS, named
 
 __all__ = ["screen"]
 
@@ -40,7 +41,12 @@ def screen(effect: Open, context: Context) -> Screen | Run:
     if effect.what == "interface":
         return _of_interface(effect.of, context)
     if effect.what == "draft":
-        return _editor(context, effect.of.text)
+        kept = effect.of
+        return (
+            _form_again(kept, context)
+            if isinstance(kept, FormDraft)
+            else _editor(context, kept.text)
+        )
     if effect.what == "paste":
         return _paste(effect.of)
     raise AssertionError(f"unreachable: {effect.what}")
@@ -71,6 +77,22 @@ def _form(verb: Verb, fields: Sequence[Field]) -> Form:
         lambda fields: Run(verb, form_fields.values(verb, fields)),
         about=f"{verb.sense[:1].upper()}{verb.sense[1:]}. {verb.more}".rstrip(),
     )
+
+
+def _form_again(kept: FormDraft, context: Context) -> Form:
+    """Return the form that was left, with what had been typed. Raises: Problems, Refusal."""
+    of: object = kept.of
+    if kept.what == "verb":
+        of = next((verb for verb in VERBS if verb.name == kept.of), None)
+    if of is None or (kept.what == "section" and of not in _loaded(context)):
+        raise Refusal(f"{kept.title} is not there any more. Discard what was typed")
+    made = screen(Open(kept.what, of), context)
+    assert isinstance(made, Form), "only forms are kept as such"
+    for field in made.fields:
+        field.text = kept.values.get(field.place, field.text)
+    made.note = " As it was left. What is typed unseen was not kept."
+    made.origin = Open(kept.what, of)
+    return made
 
 
 def _interfaces(context: Context) -> Menu:

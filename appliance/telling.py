@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-__all__ = ["after", "before", "changes_nothing"]
+__all__ = ["after", "before", "changes_nothing", "with_steps"]
 
 _HUNK: Final = re.compile(r"@@ -\d+(?:,\d+)? \+(\d+)(?:,\d+)? @@")
 _BASE64: Final = re.compile(r"[+-][A-Za-z0-9+/]{40,}={0,2}")
@@ -48,6 +48,15 @@ def after(lines: Sequence[str]) -> list[str]:
         shown += ["", title] if shown else [title]
         shown += hunks
     return shown
+
+
+def with_steps(lines: Sequence[str], steps: Sequence[str]) -> list[str]:
+    """Return what a verb said in the end, then what it had said on the way there.
+
+    Not the other way round: what came of a hundred steps would be below the last line of a screen.
+    """
+    end, way = after(lines), after(steps)
+    return [*end, "", *way] if end and way else [*end, *way]
 
 
 def _rank(line: str) -> int:

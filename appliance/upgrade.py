@@ -64,6 +64,7 @@ Say = Callable[[str], None]
 def run(system: System, file: str, *, conf: str = CONF, watch_s: float = _WATCH_S) -> None:
     """Upgrade to the release in `file`. Raises: Refusal; then the old release is in force."""
     told = _Told(system, file)
+    found: Release | None = None
     try:
         found = _judged(system, file, conf, told)
         _heed_stop(system)
@@ -74,6 +75,8 @@ def run(system: System, file: str, *, conf: str = CONF, watch_s: float = _WATCH_
         trial.run(system, f"{_RELEASES}/{found.version}", conf, text)
         _heed_stop(system)
     except (ApplianceError, OSError) as error:
+        if found is not None:  # what nobody will use; what it cannot remove the next one does
+            system.run(("rm", "-rf", f"{_RELEASES}/{found.version}"), timeout_s=_INSTALL_S)
         told.end("failed", f"{error} (nothing was changed)")
         raise Refusal(str(error)) from error
     try:

@@ -16,6 +16,7 @@ from appliance.console import Console
 from appliance.editor import Editor
 from appliance.effects import Run
 from appliance.errors import Refusal
+from appliance.form import Field, Form
 from appliance.plan import Plan, Write
 from appliance.screens import Menu, Text, Working
 from appliance.system import Fetched
@@ -253,7 +254,7 @@ def test_an_edited_file_survives_every_log_out(machine: Machine, end: str) -> No
     else:
         console._leave()
     kept = draft.newest(machine)
-    assert kept is not None and kept.text.startswith("#!")
+    assert isinstance(kept, draft.Draft) and kept.text.startswith("#!")
     assert console._stack == [console._first]
 
     console, desk = logged_in(machine)
@@ -280,6 +281,82 @@ def test_a_draft_is_left_for_later_or_discarded(machine: Machine) -> None:
     console, desk = logged_in(machine)
     desk.keys_left = ["3"]
     until(console, lambda: draft.newest(machine) is None)
+
+
+@pytest.mark.parametrize("end", ["idle", "hung up"])
+@pytest.mark.parametrize("again", ["open", "discard"])
+def test_a_form_that_is_half_filled_in_survives_every_log_out(
+    machine: Machine, end: str, again: str
+) -> None:
+    """Of a section, which has no secret; the one below is of a verb that has."""
+    console, desk = logged_in(machine)
+    desk.keys_left = ["2", "2", "3", *"platform.example"]
+    until(console, lambda: "platform.example" in desk.now and not desk.keys_left)
+    left(console, desk, end)
+
+    console, desk = logged_in(machine)
+    until(console, lambda: "Left half-way: Proxy settings: [upstream]" in desk.now)
+    if again == "discard":
+        desk.keys_left = ["3"]
+        until(console, lambda: draft.newest(machine) is None)
+        return
+    desk.keys_left = ["enter", *".com"]
+    until(console, lambda: "platform.example.com" in desk.now)
+    assert "1 changed" in desk.now and len(console._stack) == 3
+    assert draft.newest(machine) is None
+    left(console, desk, end)
+    kept = draft.newest(machine)
+    assert isinstance(kept, draft.FormDraft), "once more"
+    assert kept.values == {"endpoint": "platform.example.com"}
+
+
+def left(console: Any, desk: Desk, end: str) -> None:
+    if end == "idle":
+        console._touched -= 545
+        console._turn()
+        assert "what is typed is kept, but for secrets" in desk.now
+        console._touched -= 601
+        console._turn()
+    else:
+        desk.keys = lambda: (_ for _ in ()).throw(EOFError)  # type: ignore[method-assign]
+        console.run()
+    assert console._stack == [console._first]
+
+
+def test_what_is_typed_unseen_is_never_kept(machine: Machine) -> None:
+    console, desk = logged_in(machine)
+    desk.keys_left = ["8", "8", *"/media/b", "enter", *"correct horse battery"]
+    until(console, lambda: "(typed, not shown)" in desk.now and not desk.keys_left)
+    left(console, desk, "idle")
+    kept = draft.newest(machine)
+    assert isinstance(kept, draft.FormDraft) and kept.values == {"file": "/media/b"}
+    assert not [path for path, content in machine.content().items() if b"horse b" in content]
+    console, desk = logged_in(machine)
+    desk.keys_left = ["enter"]
+    until(console, lambda: "/media/b" in desk.now)
+    assert "What is typed unseen was not kept." in desk.now
+    assert "(typed, not shown)" not in desk.now
+
+
+def test_a_form_whose_zone_is_gone_says_so_and_can_be_discarded(machine: Machine) -> None:
+    form = Form("Proxy settings: [zones.old]", [Field("networks", "networks")], lambda _: None)
+    form.fields[0].text = "10.0.0.0/8"
+    draft.keep_form(machine, form, "section", "zones.old")
+    console, desk = logged_in(machine)
+    until(console, lambda: "Left half-way" in desk.now)
+    desk.keys_left = ["enter"]
+    until(console, lambda: "is not there any more" in desk.now)
+    desk.keys_left = ["esc", "3"]
+    until(console, lambda: draft.newest(machine) is None)
+
+
+def test_what_came_of_a_bundle_is_seen_without_scrolling(machine: Machine) -> None:
+    console, desk = logged_in(machine)
+    console._begin(Run(named("bundle"), {}, sure=True))
+    until(console, lambda: isinstance(console._stack[-1], Text))
+    console._turn()
+    assert "agent-proxy-20260921-141320.tar.gz holds these" in desk.now.splitlines()[2]
+    assert "of " in desk.now.splitlines()[0], "what it did on the way is below"
 
 
 def test_what_changes_nothing_is_left_at_once_with_what_it_said(machine: Machine) -> None:

@@ -1,12 +1,13 @@
-"""Drafts of proxy.ini: kept for root alone, offered, gone when they are done with."""
+"""Drafts: kept for root alone, offered, gone when they are done with."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from appliance import draft
-from appliance.draft import Keeper
+from appliance.draft import Draft, FormDraft, Keeper
 from appliance.editor import Editor
+from appliance.form import Field, Form
 from tests.unit.appliance.machines import Machine
 
 
@@ -26,7 +27,7 @@ def test_a_change_is_kept_for_root_alone_and_dropped_when_it_is_left(tmp_path: P
     editor.key("x")
     keeper.attend(editor, 10.0)
     kept = draft.newest(machine)
-    assert kept is not None and kept.text == "xone" and kept.began_with("one")
+    assert isinstance(kept, Draft) and kept.text == "xone" and kept.began_with("one")
     entry = machine.entry(kept.path)
     assert entry is not None and entry.mode == 0o600
     assert Path(machine.path(kept.path)).parent.stat().st_mode & 0o777 == 0o700
@@ -45,7 +46,7 @@ def test_a_log_out_keeps_the_last_of_it_and_the_next_one_takes_it_over(tmp_path:
     editor.key("y")
     keeper.let_go(editor)
     kept = draft.newest(machine)
-    assert kept is not None and kept.text == "xyone"
+    assert isinstance(kept, Draft) and kept.text == "xyone"
 
     other = Keeper(machine)
     other.take(kept)
@@ -78,9 +79,28 @@ def test_two_consoles_do_not_write_over_each_other_and_damage_is_no_draft(tmp_pa
     machine.time += 5
     two.attend(edited("t", "2"), 10.0)
     kept = draft.newest(machine)
-    assert kept is not None and kept.text == "2t"
+    assert isinstance(kept, Draft) and kept.text == "2t"
     draft.drop(machine, kept.path)
     kept = draft.newest(machine)
-    assert kept is not None and kept.text == "1t"
+    assert isinstance(kept, Draft) and kept.text == "1t"
     machine.write(kept.path, b'{"text"')
     assert draft.newest(machine) is None
+
+
+def test_a_form_is_kept_without_what_is_typed_unseen(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    fields = [Field("file", "file"), Field("passphrase", "passphrase", secret=True)]
+    form = Form("Backup create", fields, lambda fields: None)
+    assert not draft.keep_form(machine, form, "verb", "backup create"), "nothing was typed"
+    fields[1].text = "correct horse battery"
+    assert not draft.keep_form(machine, form, "verb", "backup create"), "nothing but a secret"
+    assert draft.newest(machine) is None
+    fields[0].text = "/media/one.backup"
+    assert draft.keep_form(machine, form, "verb", "backup create")
+    kept = draft.newest(machine)
+    assert isinstance(kept, FormDraft)
+    assert (kept.title, kept.what, kept.of) == ("Backup create", "verb", "backup create")
+    assert kept.values == {"file": "/media/one.backup"}
+    assert b"horse" not in (machine.read(kept.path) or b"")
+    entry = machine.entry(kept.path)
+    assert entry is not None and entry.mode == 0o600

@@ -19,8 +19,8 @@ _VALUES = (
 ).split()
 _WORLD = (
     "owners pages system dry_run login facts overview journal commit reset self_test install "
-    "arrivals diagnosis diagnose_machine diagnose_network diagnose_arrivals diagnostics bundle "
-    "disk answer_sources first_boot"
+    "arrivals diagnosis diagnose_machine diagnose_network diagnose_logs diagnose_arrivals "
+    "diagnostics bundle disk answer_sources first_boot"
 ).split()
 _VERBS = (
     "verb audit commit_verbs keeping settings_verbs zone_verbs platform_verbs network_verbs "
@@ -30,7 +30,7 @@ _VERBS = (
 ).split()
 _CONSOLE = (
     "view effects screens entry form form_fields editor menu telling draft wizard makers work ends "
-    "terminal rest console cli_values cli"
+    "terminal rest console cli_values interruption cli"
 ).split()
 _ORDER = _VALUES + _WORLD + _VERBS + _CONSOLE
 _MODULES = sorted(path.stem for path in _APPLIANCE.glob("*.py") if path.stem != "__init__")

@@ -70,3 +70,17 @@ def test_what_would_be_run_is_shown_and_what_is_the_same_each_time_is_not() -> N
     ]
     assert not telling.changes_nothing([], would)
     assert telling.changes_nothing(["dry run: nothing was changed"], would[:2])
+
+
+def test_what_came_of_it_stands_above_what_was_said_on_the_way() -> None:
+    steps = ["diagnosing", "PASS  disk  fine", "FAIL  clock  wrong", "asking"]
+    assert telling.with_steps(["/x holds these files"], steps) == [
+        "/x holds these files",
+        "",
+        "FAIL  clock  wrong",
+        "PASS  disk  fine",
+        "diagnosing",
+        "asking",
+    ]
+    assert telling.with_steps([], ["one"]) == ["one"]
+    assert telling.with_steps(["one"], []) == ["one"]

@@ -32,6 +32,7 @@ def outcomes(case: Case) -> Iterator[Outcome]:
     yield _disk(case)
     yield _memory(case)
     yield _clock(case)
+    yield _logs(case)
     yield _processes(case)
     yield self_test.ready(case.system, case.settings)
     yield self_test.in_force(case.system, case.settings)
@@ -75,14 +76,22 @@ def _clock(case: Case) -> Outcome:
     return failed(name, "the clock follows no time server", remedy)
 
 
+def _logs(case: Case) -> Outcome:
+    if case.facts.logs_wrong:
+        remedy = "`services start` makes it anew, and starts what was given up for want of it."
+        return failed("logs", case.facts.logs_wrong, remedy)
+    return passed("logs", f"{case.places.logs} can be written")
+
+
 def _processes(case: Case) -> Outcome:
     found = case.facts.workers
     if not found:
         remedy = "Start it: `services start`. Why it ended: `services logs`."
         return failed("processes", "supervisor does not answer", remedy)
-    down = [f"{one.name} is {one.state}" for one in found if not one.is_running]
+    down = [f"{one.name} is {one.state} {one.detail}" for one in found if not one.is_running]
     if down:
-        return failed("processes", "; ".join(down), "See `services logs`.")
+        remedy = "See `services logs`; what was given up is tried again twice a minute."
+        return failed("processes", "; ".join(one.rstrip() for one in down), remedy)
     return passed("processes", f"{len(found)} run")
 
 

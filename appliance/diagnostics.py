@@ -12,6 +12,7 @@ from typing import Final
 
 from appliance import (
     diagnose_arrivals,
+    diagnose_logs,
     diagnose_machine,
     diagnose_network,
     diagnosis,
@@ -64,6 +65,7 @@ def run(
         yield from diagnose_machine.outcomes(case)
         yield from diagnose_network.surroundings(case)
         yield from diagnose_network.outwards(case)
+        yield from diagnose_logs.outcomes(case)
         yield from diagnose_network.agents(case)
         yield diagnose_arrivals.registration(case)
         left_s = max(0.0, deadline_s - (time.monotonic() - began))

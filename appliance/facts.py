@@ -20,7 +20,16 @@ from proxy.certificates import CertificateFacts
 from proxy.errors import ConfigurationProblems
 from proxy.settings import Settings
 
-__all__ = ["Facts", "affected", "configured", "gather", "secret_reader", "status", "workers"]
+__all__ = [
+    "Facts",
+    "affected",
+    "configured",
+    "gather",
+    "logs_wrong",
+    "secret_reader",
+    "status",
+    "workers",
+]
 
 _SETTLE_S: Final = 20.0
 _PAUSE_S: Final = 0.5
@@ -47,6 +56,7 @@ class Facts:
     settings: Settings | None
     problems: tuple[str, ...]  # of proxy.ini
     certificate: CertificateFacts | None
+    logs_wrong: str  # what is wrong with the folder of logs; "" if nothing
 
     def interface(self, name: str) -> Interface | None:
         return next((one for one in self.interfaces if one.name == name), None)
@@ -82,6 +92,7 @@ def gather(system: System, conf: str) -> Facts:
         settings=found,
         problems=problems,
         certificate=_certificate(system, found),
+        logs_wrong=logs_wrong(system, places),
     )
 
 
@@ -104,6 +115,16 @@ def _space(system: System, places: Places) -> Space | None:
         return system.space(places.var)
     except OSError:
         return None
+
+
+def logs_wrong(system: System, places: Places) -> str:
+    """Say why no log could be begun there: without one, supervisor starts no process."""
+    above, entry = system.entry(places.var), system.entry(places.logs)
+    if above is None or entry is None or entry.kind != "folder":
+        return f"the folder of logs, {places.logs}, is not there"
+    if entry.owner != above.owner or entry.mode & 0o700 != 0o700:
+        return f"the proxy may not write into {places.logs}: {entry.owner}, mode {entry.mode:o}"
+    return ""
 
 
 def workers(system: System, places: Places) -> tuple[Worker, ...]:

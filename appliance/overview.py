@@ -63,10 +63,11 @@ def _of_certificate(found: Facts) -> list[Warning]:
 
 
 def _of_service(found: Facts) -> list[Warning]:
+    listed = [Warning(found.logs_wrong, "services start")] if found.logs_wrong else []
     if not found.workers:
-        return [Warning("the proxy's processes do not run", "services start")]
-    listed = [
-        Warning(f"{one.name} is {one.state}", "services logs")
+        return [*listed, Warning("the proxy's processes do not run", "services start")]
+    listed += [
+        Warning(f"{one.name} is {one.state}", "services start" if one.is_down else "services logs")
         for one in found.workers
         if not one.is_running
     ]

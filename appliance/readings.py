@@ -69,6 +69,11 @@ class Worker(NamedTuple):
     def is_changing(self) -> bool:
         return self.state in ("STARTING", "STOPPING", "BACKOFF")
 
+    @property
+    def is_down(self) -> bool:
+        """Whether somebody, or the watchdog, has to start it."""
+        return self.state in ("FATAL", "STOPPED", "EXITED", "UNKNOWN")
+
 
 def interfaces(text: str) -> tuple[Interface, ...]:
     """Return what `ip -j -d addr` says, without the loopback."""

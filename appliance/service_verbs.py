@@ -9,7 +9,7 @@ from typing import Final
 
 from appliance import facts, renewal
 from appliance.errors import Problem, Problems, Refusal
-from appliance.places import Places
+from appliance.places import SERVICE_OWNER, Places
 from appliance.readings import Worker
 from appliance.verb import Argument, Context, Result, Values, Verb
 
@@ -39,16 +39,37 @@ def _status(context: Context, values: Values) -> Result:
 
 
 def _start(context: Context, values: Values) -> Result:
-    """Start what supervises the workers: after it gave up, or after somebody stopped it."""
-    if facts.workers(context.system, Places(context.conf)):
-        raise Refusal(
-            "the proxy runs. To start it anew: `agent-proxy-appliance services rolling-restart`"
-        )
-    context.progress("starting the proxy")
-    done = context.system.run(("systemctl", "start", _UNIT), timeout_s=_RESTART_S)
-    if done.code:
-        raise Refusal(f"{_UNIT} did not start: {done.said}. See `services logs`, `diagnose`")
-    return Result(("The proxy is started. See `services status`.",), {"started": _UNIT})
+    """Start what supervises the workers, or what it gave up; or after somebody stopped it."""
+    system, places = context.system, Places(context.conf)
+    found = facts.workers(system, places)
+    down = [one.name for one in found if one.is_down]
+    made = _logs_made(context)
+    if found and not down:
+        again = "`agent-proxy-appliance services rolling-restart`"
+        if not made:
+            raise Refusal(f"the proxy runs. To start it anew: {again}")
+        line = f"{places.logs} is made anew; what runs writes into it after {again}."
+        return Result((line,), {"started": []})
+    argv = places.supervisorctl("start", *down) if down else ("systemctl", "start", _UNIT)
+    what = ", ".join(down) or "the proxy"
+    context.progress(f"starting {what}")
+    done = system.run(argv, timeout_s=_RESTART_S)
+    if done.code or "ERROR" in done.out:
+        raise Refusal(f"{what} did not start: {done.said}. See `services logs`, `diagnose`")
+    line = f"{', '.join(down) or 'The proxy'}: started. See `services status`."
+    return Result((line,), {"started": down or [_UNIT]})
+
+
+def _logs_made(context: Context) -> bool:
+    """Make the folder of logs if it is not as it should be: nothing starts without it."""
+    logs = Places(context.conf).logs
+    if not facts.logs_wrong(context.system, Places(context.conf)):
+        return False
+    try:
+        context.system.folder(logs, mode=0o700, owner=SERVICE_OWNER)
+    except (OSError, LookupError) as error:
+        raise Refusal(f"{logs} cannot be made: {error}. Mend the disk") from error
+    return True
 
 
 def _restart(context: Context, values: Values) -> Result:
@@ -155,7 +176,7 @@ VERBS: Final = (
     ),
     Verb(
         "services start",
-        "start the proxy where none of its processes runs",
+        "start the proxy, or those of its processes that were given up",
         _start,
         examples=("agent-proxy-appliance services start",),
         changes=True,

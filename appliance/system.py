@@ -259,7 +259,8 @@ class System:
         """Let there be a folder with this mode and owner. Raises: OSError, LookupError."""
         place = self.path(path)
         self._make_folder(place)
-        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+        # Not through a link: whoever may write beside it would get what it points to.
+        descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
             self._give(descriptor, mode, owner)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -85,7 +86,19 @@ def _the_right_one_gets_everything(machine: Machine, lab: Lab, authority: Issued
     machine.until("the exchange arrives", lambda: re.search(access, good.log))
     machine.until("the worker's lines arrive", lambda: "is drained" in good.log)
     assert all(re.match(r"<\d+>1 \d{4}-\d\d-\d\dT", line) for line in good.messages)
+    verdict, detail = _diagnosed(machine)
+    assert verdict == "PASS" and f"with {_NAME}, certificate ends in" in detail, detail
     return good
+
+
+def _diagnosed(machine: Machine) -> tuple[str, str]:
+    """Return what the diagnosis says of the collector."""
+    said = machine.try_run(
+        "/opt/agent-proxy/venv/bin/agent-proxy-appliance", "diagnose", "--wait", "0", "--json"
+    )
+    outcomes = json.loads(said.stdout)["outcomes"]
+    [found] = [one for one in outcomes if one["name"] == "log collector"]
+    return found["verdict"], found["detail"]
 
 
 def _logins_are_told(machine: Machine, lab: Lab, good: Collector, folder: Path) -> None:
@@ -132,6 +145,8 @@ def _one_of_another_authority_gets_nothing(machine: Machine, lab: Lab) -> None:
     _verified(machine, other)
     machine.until("it was tried", lambda: "refused" in other.log)
     assert other.messages == []
+    verdict, detail = _diagnosed(machine)
+    assert verdict == "FAIL" and "unable to get local issuer" in detail, detail
 
 
 def _plain_tcp_where_that_is_wanted(machine: Machine, lab: Lab) -> None:
@@ -156,6 +171,30 @@ def _no_file_is_written_that_nobody_rotates(machine: Machine) -> None:
     found = machine.try_run("grep", "-rlsI", "verb=", "/var/log", "--exclude-dir=journal")
     assert found.stdout == ""
     assert machine.journal("-t", "agent-proxy-audit").count("verb=") > 5
+    _the_logs_of_a_bridge_are_bounded(machine)
+
+
+def _the_logs_of_a_bridge_are_bounded(machine: Machine) -> None:
+    """Workers beside supervisord write files that it does not rotate, at each renewal."""
+    logs = "/opt/agent-proxy/var/log"
+    unit = "agent-proxy-bridge@900.service"
+    machine.path(f"{logs}/worker-900.log").unlink(missing_ok=True)
+    machine.write("/srv/precious", "as it was")
+    machine.path(f"{logs}/worker-900.log").symlink_to("/srv/precious")
+    for _ in range(2):
+        machine.run("systemctl", "start", unit)
+        machine.until("it is up", lambda: machine.ready()["workers"].get("900") == "ready")
+        pid = machine.run("systemctl", "show", "-P", "MainPID", unit).strip()
+        limits = machine.run("cat", f"/proc/{pid}/limits")
+        assert re.search(r"Max file size +67108864 +67108864", limits), limits
+        machine.run("systemctl", "stop", unit)
+        assert machine.read("/srv/precious") == "as it was", "its user can make links there"
+    written = machine.run("sh", "-c", f"ls {logs} | grep 900").split()
+    assert written == ["access-900.log", "access-900.log.1", "worker-900.log", "worker-900.log.1"]
+    owners = machine.run("stat", "-c", "%U %a", f"{logs}/worker-900.log").split()
+    assert owners == ["agent-proxy", "600"]
+    for name in ("worker-900.log", "worker-900.log.1"):
+        assert machine.read(f"{logs}/{name}").count("is drained") == 1, "of one start each"
 
 
 def _the_window_of_updates(machine: Machine) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from appliance.places import CONF
+from appliance.places import CONF, Places
 from appliance.readings import Worker
 from appliance.system import Completed, Fetched, System
 
@@ -94,6 +94,7 @@ def recorded(folder: Path, name: str = "debian13") -> Machine:
         made.write(path, text.encode())
     for path, target in found["links"].items():
         made.link(path, target)
+    made.folder(Places(CONF).logs, mode=0o700)
     made.write(CONF, (Path(__file__).parents[3] / "conf" / "proxy.ini").read_bytes(), mode=0o640)
     return made
 

@@ -95,7 +95,7 @@ def test_a_restart_at_the_console_keeps_everything(node: Node, lab: Lab) -> None
     boot = node.run("cat", "/proc/sys/kernel/random/boot_id")
     screen = node.log_in()
     screen.press("9")
-    screen.shows("shut down the machine")
+    screen.shows("shut the machine down")
     screen.press("1")
     screen.shows("Type yes to do it")
     restarts = node.machine.restarts

@@ -65,6 +65,7 @@ install_release() {
     cp -R "$tree/conf" "$release/conf"
     chown -R root:root "$release"
     chmod -R go-w,a+rX "$release"
+    rm -rf "$work" # here, since no trap is left after exec
 }
 
 install_wheels() {
@@ -73,7 +74,8 @@ install_wheels() {
     else
         pip install --require-hashes -r "$tree/requirements.txt"
     fi
-    pip install --no-deps --no-index "$1"/*.whl
+    # By name: of a file pip keeps the path, which is another one each time.
+    pip install --no-deps --no-index --find-links "$1" "agent-proxy==$version"
 }
 
 pip() { "$release/venv/bin/python" -m pip -q --disable-pip-version-check --no-cache-dir "$@"; }

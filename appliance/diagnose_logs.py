@@ -88,9 +88,12 @@ def _encrypted(
     name = wanted.server_name or place.host
     remedy = f"Give the authority that signed {name}'s certificate: `syslog set`, ca."
     try:
-        context = ssl.create_default_context(cafile=None if wanted.ca else _SYSTEM_CA)
+        # Not create_default_context: since Python 3.13 it is stricter than rsyslog.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if wanted.ca:
             context.load_verify_locations(cadata=wanted.ca)
+        else:
+            context.load_verify_locations(cafile=_SYSTEM_CA)
         context.hostname_checks_common_name = True  # rsyslog looks there, too
         plain.settimeout(case.deadline.left(_CONNECT_S))
         with context.wrap_socket(plain, server_hostname=name) as sock:

@@ -179,7 +179,17 @@ def _change(
             continue
         done = system.run(action.argv, timeout_s=action.timeout_s)
         if done.code:
-            raise Refusal(f"{' '.join(action.argv)} failed with {done.code}: {done.said}")
+            why = _journal(system, action.argv) or done.said
+            raise Refusal(f"{' '.join(action.argv)} failed with {done.code}: {why}")
+
+
+def _journal(system: System, argv: tuple[str, ...]) -> str:
+    """Return what a unit said last: systemctl only says to look there, which a console cannot."""
+    if argv[0] != "systemctl" or not argv[-1].endswith(".service"):
+        return ""
+    words = ("--no-pager", "--output=cat", "--lines=4", f"--unit={argv[-1]}")
+    said = system.ask(("journalctl", *words)).out.split("\n")
+    return "; ".join(one.strip() for one in said if one.strip())
 
 
 def _is_there(system: System, path: str, content: bytes, mode: int, owner: str) -> bool:

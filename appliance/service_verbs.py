@@ -176,7 +176,7 @@ VERBS: Final = (
     ),
     Verb(
         "services start",
-        "start the proxy, or those of its processes that were given up",
+        "start the proxy, or what of it was given up",
         _start,
         examples=("agent-proxy-appliance services start",),
         changes=True,

@@ -299,3 +299,18 @@ def test_a_disk_that_gets_full_on_the_way_is_told_and_taken_back_once_there_is_r
             assert (applied.rolled_back, system.content()) == ("", _NEW)
             break
     assert takes > 3
+
+
+def test_a_unit_that_fails_is_quoted(tmp_path: Path) -> None:
+    """systemctl says: see "journalctl -xeu"; at the console there is no shell to see it in."""
+    system = Machine(tmp_path)
+    reload = ("systemctl", "reload-or-restart", "agent-proxy-firewall.service")
+    system.answers[" ".join(reload)] = Completed(1, "", "Job for it failed. See journalctl.")
+    asked = "journalctl --no-pager --output=cat --lines=4 --unit=agent-proxy-firewall.service"
+    said = "a.nft:7: syntax error\nControl process exited, code=exited, status=1/FAILURE\n"
+    plan = Plan("rules", (), (), (Action(reload, "loading"),))
+    found = commit.apply(system, plan)
+    assert found.rolled_back.endswith("failed with 1: Job for it failed. See journalctl.")
+    system.answers[asked] = Completed(0, said, "")
+    found = commit.apply(system, plan)
+    assert "a.nft:7: syntax error; Control process exited, code=exited" in found.rolled_back

@@ -11,7 +11,7 @@ from proxy import __version__
 from tests.appliance.conftest import Boot, answers
 from tests.appliance.container import Machine
 from tests.appliance.releases import Publisher
-from tests.appliance.upgrading import FILE, let_upgrade, upgrade, version
+from tests.appliance.upgrading import APPLIANCE, FILE, TOLD, let_upgrade, upgrade, version
 from tests.lab.cast import Lab
 
 pytestmark = pytest.mark.deadline(900)
@@ -62,6 +62,7 @@ def test_upgrades(boot: Boot, lab: Lab, publisher: Publisher) -> None:
     settings = machine.read("/opt/agent-proxy/conf/proxy.ini")
 
     _forged_ones_are_refused(machine, publisher)
+    _one_that_is_stopped_changes_nothing(machine, publisher)
 
     load = Load(lab, "agent-1")
     load.start()
@@ -94,6 +95,23 @@ def _forged_ones_are_refused(machine: Machine, publisher: Publisher) -> None:
     assert (code, told["state"]) == (1, "failed"), told
     assert version(machine) == __version__
     assert not machine.path("/opt/agent-proxy/releases/0.9.1").exists()
+
+
+def _one_that_is_stopped_changes_nothing(machine: Machine, publisher: Publisher) -> None:
+    """By Ctrl-C while it is installed, before its switch; a later one succeeds all the same."""
+    machine.write(FILE, publisher.release("0.9.1"), 0o600)
+    command = f"""{APPLIANCE} upgrade install --yes {FILE} & pid=$!
+while ! grep -q installing {TOLD} 2>/dev/null; do sleep 0.1; done
+kill -TERM $pid; wait $pid"""
+    done = machine.try_run("sh", "-c", command, timeout_s=300)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "stopping: what was begun is taken back" in done.stderr
+    assert "it was stopped by whoever waited (nothing was changed)" in done.stdout
+    assert machine.document(TOLD)["state"] == "failed"
+    assert version(machine) == __version__
+    assert not machine.path("/opt/agent-proxy/releases/0.9.1").exists()
+    assert not machine.is_active("agent-proxy-trial.service")
+    assert not machine.path("/run/agent-proxy/upgrade-stop").exists()
 
 
 def _one_that_does_not_start_is_not_switched_to(machine: Machine, publisher: Publisher) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from tests.appliance.container import Machine
 from tests.appliance.releases import Publisher
 
+TOLD = "/var/lib/agent-proxy/upgrade.json"
 FILE = "/var/lib/agent-proxy/new.release"
-_APPLIANCE = "/opt/agent-proxy/venv/bin/agent-proxy-appliance"
+APPLIANCE = "/opt/agent-proxy/venv/bin/agent-proxy-appliance"
 # The real unit with its sandbox, but for the 60 s of watching.
 _WATCH_SHORTER = """[Service]
 ExecStart=
@@ -39,8 +40,8 @@ def let_upgrade(machine: Machine, publisher: Publisher) -> None:
 def upgrade(machine: Machine, content: bytes) -> tuple[int, dict[str, object]]:
     """Return the exit code, and what the upgrade wrote down."""
     machine.write(FILE, content, 0o600)
-    done = machine.try_run(_APPLIANCE, "upgrade", "install", "--yes", FILE, timeout_s=300)
-    told: dict[str, object] = json.loads(machine.read("/var/lib/agent-proxy/upgrade.json"))
+    done = machine.try_run(APPLIANCE, "upgrade", "install", "--yes", FILE, timeout_s=300)
+    told: dict[str, object] = json.loads(machine.read(TOLD))
     return done.returncode, told
 
 

@@ -20,7 +20,7 @@ from appliance.editor import Editor, Fault
 from appliance.effects import Back, Effect, Forget, Open, Repaint, Run, Screen, Submit
 from appliance.entry import First, Login
 from appliance.errors import Problems, Refusal
-from appliance.form import Field, Form
+from appliance.form import Form
 from appliance.screens import Menu, Question, Text, Working
 from appliance.system import System
 from appliance.terminal import Terminal
@@ -97,8 +97,8 @@ class Console:
             self._work.stop()
             self._work = None
         try:
-            self._drafts.let_go(self._edited())
-            form = self._filled()
+            self._drafts.let_go(draft.edited(self._stack))
+            form = draft.filled(self._stack)
             if form is not None and form.origin is not None:
                 what, of = form.origin
                 draft.keep_form(self._system, form, what, of.name if what == "verb" else of)
@@ -126,8 +126,10 @@ class Console:
         view = self._stack[-1].view(size)
         left_s = self._left_s()
         if left_s <= _WARN_S:
-            kept = "; the edited proxy.ini is kept" if self._edited() else ""
-            kept = kept or ("; what is typed is kept, but for secrets" if self._filled() else "")
+            kept = "; the edited proxy.ini is kept" if draft.edited(self._stack) else ""
+            kept = kept or (
+                "; what is typed is kept, but for secrets" if draft.filled(self._stack) else ""
+            )
             view = noted(view, f" Log-out in {max(0, left_s):.0f} s{kept}. Any key: stay")
         self._terminal.draw(view, size)
 
@@ -168,18 +170,8 @@ class Console:
                 context = Context(self._system, self._conf)
                 self._stack.append(ends.offer(kept, context))
 
-    def _edited(self) -> Editor | None:
-        """Return the editor whose text must not be lost."""
-        editors = (one for one in self._stack if isinstance(one, Editor) and one.is_kept)
-        return next(editors, None)
-
-    def _filled(self) -> Form | None:
-        """Return the form that somebody has begun to fill in; not one that is open to everybody."""
-        forms = (one for one in reversed(self._stack) if isinstance(one, Form) and one.origin)
-        return next((one for one in forms if any(map(_is_typed, one.fields))), None)
-
     def _keep_draft(self, now: float) -> None:
-        edited = self._edited()
+        edited = draft.edited(self._stack)
         try:
             self._drafts.attend(edited, now)
         except OSError as error:
@@ -344,10 +336,6 @@ class Console:
         if work.verb.name == "confirm":
             self._drafts.confirmed()
         self._offered = self._offered and work.verb.name != "rollback"
-
-
-def _is_typed(field: Field) -> bool:
-    return field.is_changed and not field.secret
 
 
 def _run(context: Context, values: Values) -> Result:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from appliance.editor import Editor
@@ -17,7 +18,17 @@ from appliance.form import Form
 from appliance.places import STATE
 from appliance.system import System
 
-__all__ = ["Draft", "FormDraft", "Keeper", "drop", "keep", "keep_form", "newest"]
+__all__ = [
+    "Draft",
+    "FormDraft",
+    "Keeper",
+    "drop",
+    "edited",
+    "filled",
+    "keep",
+    "keep_form",
+    "newest",
+]
 
 _EVERY_S: Final = 2.0  # as much may be lost with the line, or the power
 _FOLDER: Final = f"{STATE}/drafts"
@@ -73,6 +84,21 @@ def _write(system: System, path: str, document: dict[str, Any]) -> None:
 def newest(system: System) -> Draft | FormDraft | None:
     """Return the draft that was written last."""
     return max(_all(system), key=lambda one: one.when, default=None)
+
+
+def edited(screens: Sequence[object]) -> Editor | None:
+    """Return the editor whose text must not be lost."""
+    editors = (one for one in screens if isinstance(one, Editor) and one.is_kept)
+    return next(editors, None)
+
+
+def filled(screens: Sequence[object]) -> Form | None:
+    """Return the form that somebody has begun to fill in; not one that is open to everybody."""
+    for one in reversed(screens):
+        if isinstance(one, Form) and one.origin is not None:
+            if any(field.is_changed and not field.secret for field in one.fields):
+                return one
+    return None
 
 
 def drop(system: System, path: str) -> None:

@@ -79,7 +79,7 @@ image: $(AUDIT)/ready ## as root: bake the appliance's image with Packer into di
 	@sh packer/image.sh
 
 .PHONY: image-test
-image-test: $(VENV)/ready ## as root: start all of dist/image, and use it as an operator would; half an hour
+image-test: $(VENV)/ready ## as root: start all of dist/image, and use it as an operator would; over an hour if emulated
 	@sh tests/packages.sh image
 	$(BIN)/python -m pytest -p no:cacheprovider -v -s -rs tests/image
 

@@ -93,7 +93,7 @@ _CASES: Final = (
     Case("backup list", ".backup"),
     Case("backup restore", "there is no such file", {"file": "nosuch", "passphrase": PASSWORD}),
     Case("backup remove", "there is no such backup", {"file": "nosuch"}),
-    Case("bundle", "holds these files", shows="diagnosing: configuration"),
+    Case("bundle", "no secret, key, body or query is in it", shows="diagnosing: configuration"),
     Case("first-boot status", "5 complete   done"),
     Case("first-boot answers", "user-data"),
     Case("first-boot run", "5 complete   done", {}),

@@ -222,6 +222,7 @@ def _a_section_is_set(operator: Operator) -> None:
     operator.glass.press("ctrl u", "many")
     operator.glass.shows("! ")
     operator.glass.press("ctrl u", "7", "f2")
+    operator.glass.until("the form is handed over", lambda: "F2 or Ctrl-S" not in operator.keys)
     last = operator.carry_through(keep=True)
     assert "confirmed, final" in last, last
     operator.to_menu()

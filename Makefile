@@ -27,8 +27,9 @@ run: $(VENV)/ready ## start the proxy; without an upstream also a stand-in platf
 	@$(BIN)/python -m tests.demo $(if $(CONF),--conf $(CONF))
 
 .PHONY: test
-test: packages check sbom ## everything: checks, unit, integration and end-to-end tests
-	$(BIN)/python -m pytest -p no:cacheprovider tests --ignore=tests/unit
+test: packages check sbom ## everything: checks, unit, integration and end-to-end tests, the image
+	@$(BIN)/python -m tests.parts
+	@sh tests/image/ci.sh
 
 .PHONY: check
 check: $(VENV)/ready ## format, lint, types, scripts, unit tests with every branch of the pure layer

@@ -218,6 +218,8 @@ for unit in agent-proxy agent-proxy-first-boot agent-proxy-firewall agent-proxy-
     assert "$unit starts with the machine" enabled "$unit.service" enabled
 done
 assert "the console on the screen" enabled agent-proxy-console@tty1.service enabled
+assert "a machine without an address is no failure over the console" \
+    holds /etc/systemd/system/systemd-networkd-wait-online.service.d/agent-proxy.conf '^ExecStart=-/'
 refute "a container's console" enabled agent-proxy-console@console.service enabled
 for file in var/secret var/tls/proxy.key conf/console.json; do
     refute "no $file in an image" test -e "/opt/agent-proxy/$file"

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from gevent.pywsgi import WSGIServer
+from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from proxy import __version__, lookout, metrics, siblings
 from proxy.listener import open_listener
@@ -26,6 +26,21 @@ if TYPE_CHECKING:
 _BACKLOG: Final = 64
 
 Start: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
+
+
+class Handler(WSGIHandler):
+    """Reads one request; want of memory goes to the hub, as anywhere else.
+
+    pywsgi takes it for the client's error and prints a traceback past the log.
+    """
+
+    def _handle_client_error(self, ex: Exception) -> tuple[str, bytes] | None:
+        if not isinstance(ex, MemoryError):
+            answer: tuple[str, bytes] = super()._handle_client_error(ex)  # type: ignore[misc]
+            return answer
+        # A context must be given: without one the hub raises it in the main greenlet.
+        self.server.loop.handle_error(self, type(ex), ex, ex.__traceback__)
+        return None
 
 
 class Admin:
@@ -51,7 +66,7 @@ class Admin:
         local.listen(_BACKLOG)
         shared = open_listener(self._address, self._port, backlog=_BACKLOG)
         for sock, serve in ((local, self._serve_sibling), (_gevent_socket(shared), self._serve)):
-            server = WSGIServer(sock, serve, log=None, error_log=None)
+            server = WSGIServer(sock, serve, log=None, error_log=None, handler_class=Handler)
             server.start()
             self._servers.append(server)
 

@@ -89,12 +89,16 @@ def test_worker_without_memory_refuses_and_is_replaced(served: Supervised) -> No
     eventually(lambda: replaced(served, before), "it is replaced", 60)
     took_s = time.monotonic() - began
     print(f"{dict(came)}; replaced after {took_s:.1f} s")
-    said = "ERROR worker=0 no memory is left: exchanges are refused until this worker is replaced"
-    assert said in served.log("worker-0")
-    # Whether it can still answer the watchdog depends on what it got no memory for.
-    drained = "drains, to be started again: it got no memory from the system, at "
-    killed = "is killed: it has not answered for"
-    assert drained in served.log() or killed in served.log()
+    # What it can still do depends on what it got no memory for: say so and drain; say nothing more
+    # and be killed; or end where a library in C did not look at what malloc gave it.
+    watchdog = served.log()
+    gone = "worker 0 (process 0) is not there: its process is gone"
+    if gone not in watchdog:
+        said = "no memory is left: exchanges are refused until this worker is replaced"
+        assert f"ERROR worker=0 {said}" in served.log("worker-0")
+        drained = "drains, to be started again: it got no memory from the system, at "
+        killed = "is killed: it has not answered for"
+        assert drained in watchdog or killed in watchdog
     assert served.pid("worker-1") == other
     assert came["200"] > 10
     for _ in range(10):
